@@ -1,0 +1,106 @@
+"""The types that media and protocol share: a compressed picture as intervals that each decode alone.
+
+A picture is a row of *intervals* in raster order. For JPEG an interval is one restart interval of the bitstream,
+``restart_interval`` MCUs long; for lz4 it is a run of ``restart_interval`` pixels. The last one may be shorter. Whoever
+has an interval's bytes can decode it without any other byte of the frame, which is why a lost datagram costs a few
+rectangles and never a picture.
+
+media cuts pictures into segments and puts them together again; proto decides which intervals are missing and until when
+to wait for them. Neither knows more of the other than this file.
+"""
+
+from enum import IntEnum
+from typing import NamedTuple
+
+
+class Codec(IntEnum):
+    """How a picture is compressed. The number is the one on the wire."""
+
+    JPEG = 0
+    LZ4 = 1
+
+
+class Subsampling(IntEnum):
+    """How the colours are stored. For lz4, GREY is one byte a pixel and S444 is BGR."""
+
+    GREY = 0
+    S420 = 1
+    S422 = 2
+    S444 = 3
+
+
+# Width and height of a minimum coded unit in pixels, as JPEG interleaves it (ITU-T T.81, A.2).
+MCU_SIZE: dict[Subsampling, tuple[int, int]] = {
+    Subsampling.GREY: (8, 8),
+    Subsampling.S420: (16, 16),
+    Subsampling.S422: (16, 8),
+    Subsampling.S444: (8, 8),
+}
+
+
+class FrameDescription(NamedTuple):
+    """All that a decoder must know besides the intervals; the receiver writes the JPEG header from it."""
+
+    codec: Codec
+    width: int  # pixels
+    height: int  # pixels
+    quality: int  # 1..100, libjpeg's scale; 0 for lz4
+    subsampling: Subsampling
+    restart_interval: int  # MCUs (JPEG) or pixels (lz4) in an interval
+
+    @property
+    def interval_count(self) -> int:
+        """Intervals in the whole picture, the shorter last one included."""
+        if self.codec == Codec.LZ4:
+            units = self.width * self.height
+        else:
+            mcu_width, mcu_height = MCU_SIZE[self.subsampling]
+            units = -(-self.width // mcu_width) * -(-self.height // mcu_height)
+        return -(-units // self.restart_interval)
+
+
+class Segment(NamedTuple):
+    """The bytes of some consecutive intervals.
+
+    JPEG: the entropy-coded data with the RST markers *between* its intervals, none before the first or after the last.
+    lz4: one block without a header, which unpacks to the pixels of all its intervals.
+    """
+
+    first_interval: int
+    interval_count: int
+    data: bytes
+
+
+class EncodedFrame(NamedTuple):
+    """A compressed picture. Segments are in order and do not overlap; a receiver's may leave holes."""
+
+    description: FrameDescription
+    segments: tuple[Segment, ...]
+    capture_us: int  # CLOCK_MONOTONIC of whoever holds the frame, microseconds
+
+    @property
+    def coded_size(self) -> int:
+        """Bytes of compressed picture, without any header."""
+        return sum(len(segment.data) for segment in self.segments)
+
+    @property
+    def complete(self) -> bool:
+        """No interval is missing."""
+        return sum(segment.interval_count for segment in self.segments) == self.description.interval_count
+
+
+class ReceivedFrame(NamedTuple):
+    """A frame that is due: whole, or with holes because its deadline has come."""
+
+    frame_id: int  # the sender's count of accepted pictures, from 0
+    encoded: EncodedFrame  # capture_us is on this machine's clock
+    capture_wall_us: int  # the sender's wall clock at the capture, microseconds since 1970, UTC
+    received_us: int  # arrival of the last datagram used
+    playout_us: int  # when it is to be shown, at the latest
+
+
+class OpusFrame(NamedTuple):
+    """One compressed piece of sound, as it should be played or recorded."""
+
+    capture_us: int  # CLOCK_MONOTONIC of whoever holds the frame, at its first sample
+    data: bytes | None  # None: lost, to be concealed

@@ -1,0 +1,1 @@
+"""Sources, codecs, devices, sinks. Knows nothing of packets."""

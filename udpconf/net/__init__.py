@@ -1,0 +1,1 @@
+"""The shell around the core: sockets, the network thread, the monotonic clock."""

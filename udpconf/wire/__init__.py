@@ -1,0 +1,1 @@
+"""Bytes to typed values and back: pure functions, no state, no time, no I/O."""
