@@ -1,0 +1,295 @@
+"""A one-way link as arithmetic: what a packet sent now will suffer, and when it comes out. No socket, no clock.
+
+    send ─► loss ─► drop-tail queue, rate ─► delay + jitter, reordering, duplication ─► poll_delivery
+
+The order is that of `tc netem`: a lost packet takes no capacity. Every random decision draws from a stream of its own,
+the same number of times for each packet, whether or not its condition is on. So the luck of the n-th packet depends on
+the seed and n alone, never on time or on what the other conditions are.
+"""
+
+import random
+from collections import deque
+from enum import Enum
+from heapq import heapify, heappop, heappush
+from typing import Generic, NamedTuple, TypeVar
+
+from udpconf.emulation.loss import LossModel, NoLoss, check_probability
+
+# With a rate and no limit given the queue holds this much time: a home router's, without active queue management.
+# Chosen, not measured.
+DEFAULT_QUEUE_US = 300_000
+
+PacketT = TypeVar("PacketT")
+
+
+class LinkConditions(NamedTuple):
+    """What one direction of a path does to packets. The default is a perfect wire."""
+
+    delay_us: int = 0
+    jitter_us: int = 0  # uniform in 0..jitter_us, on top of the delay
+    # No packet overtakes because of jitter, as on most real paths: it waits for its predecessor. Packets closer together
+    # than the jitter are then delayed by more than their own share of it.
+    keep_order: bool = True
+    loss: LossModel = NoLoss()
+    rate_bps: int | None = None  # None: unlimited. Counts the size_bytes given to send()
+    queue_bytes: int | None = None  # drop-tail; an idle link takes any packet
+    queue_us: int | None = None  # drop-tail by waiting time; both None: DEFAULT_QUEUE_US
+    reorder: float = 0.0  # share of packets held back, so that later ones overtake them
+    reorder_us: int = 0  # by how much
+    duplicate: float = 0.0  # share of packets that arrive twice; the copy up to jitter_us after the first
+
+    def validate(self) -> None:
+        """Raise ValueError, with a sentence, if a value is out of range."""
+        for name in ("delay_us", "jitter_us", "reorder_us", "queue_bytes", "queue_us"):
+            value = getattr(self, name)
+            if value is not None and value < 0:
+                raise ValueError(f"{name} cannot be negative: {value}")
+        if self.rate_bps is not None and self.rate_bps <= 0:
+            raise ValueError(f"rate_bps is None (unlimited) or positive, not {self.rate_bps}")
+        check_probability("reorder", self.reorder)
+        check_probability("duplicate", self.duplicate)
+        self.loss.validate()
+
+
+class Fate(Enum):
+    """What became of a packet at the moment it was sent."""
+
+    PASSED = "passed"
+    DUPLICATED = "duplicated"  # it passes, and a copy of it too
+    LOST = "lost"
+    DROPPED_BY_QUEUE = "dropped_by_queue"
+
+
+class Verdict(NamedTuple):
+    """The answer to send(): the packet's number from 0, its fate and, if it passes, when it comes out."""
+
+    number: int
+    fate: Fate
+    due_us: int | None
+
+
+class LinkCounters(NamedTuple):
+    """sent + duplicated == delivered + lost + dropped_by_queue + in_flight, at any instant."""
+
+    sent: int
+    delivered: int  # copies included
+    lost: int
+    dropped_by_queue: int
+    duplicated: int  # copies made
+    reordered: int  # delivered after a packet that was sent later
+    in_flight: int
+    sent_bytes: int
+    delivered_bytes: int
+
+
+class InFlight(NamedTuple, Generic[PacketT]):
+    """A packet on its way. Heap order is (due_us, order): same instant, same order as sent."""
+
+    due_us: int
+    order: int  # twice the packet's number, plus one for a copy; unique, so nothing after it is ever compared
+    may_be_overtaken: bool
+    after_queue_us: int  # delay, jitter and holding back, to be added to the end of its transmission
+    size_bytes: int
+    packet: PacketT
+
+
+class Waiting(NamedTuple):
+    """A packet that the bottleneck has not finished sending."""
+
+    end_ns: int
+    size_bytes: int
+    number: int
+
+
+class Link(Generic[PacketT]):
+    """One direction of a path. Packets may be any object but None.
+
+    Time must not run backwards between calls. After a wait until poll_timeout(), call poll_delivery() until it is None.
+    """
+
+    def __init__(self, conditions: LinkConditions, seed: int | str) -> None:
+        conditions.validate()
+        self._conditions = conditions
+        self._loss_state: int | None = None
+        # Strings are hashed with SHA-512 by random.seed, so neighbouring seeds are independent on every Python.
+        self._loss_random = random.Random(f"{seed}/loss").random
+        self._jitter_random = random.Random(f"{seed}/jitter").random
+        self._reorder_random = random.Random(f"{seed}/reorder").random
+        self._duplicate_random = random.Random(f"{seed}/duplicate").random
+        self._in_flight: list[InFlight[PacketT]] = []  # heap
+        self._waiting: deque[Waiting] = deque()
+        self._waiting_bytes = 0
+        # The bottleneck's clock in nanoseconds: at 1 Gbit/s a small packet takes less than a microsecond.
+        self._free_ns = 0
+        self._order_floor_us = 0  # no packet that keeps its order is due before this
+        self._highest_delivered = -1
+        self._sent = 0
+        self._delivered = 0
+        self._lost = 0
+        self._dropped_by_queue = 0
+        self._duplicated = 0
+        self._reordered = 0
+        self._sent_bytes = 0
+        self._delivered_bytes = 0
+
+    @property
+    def conditions(self) -> LinkConditions:
+        return self._conditions
+
+    def send(self, now_us: int, packet: PacketT, size_bytes: int) -> Verdict:
+        """Put a packet in. Its size is what counts for the rate: on a real path that includes the IP header."""
+        c = self._conditions
+        number = self._sent
+        self._sent += 1
+        self._sent_bytes += size_bytes
+        # All dice are thrown for every packet, or one packet's fate would shift the luck of the next.
+        self._loss_state, lost = c.loss.step(self._loss_state, self._loss_random(), self._loss_random())
+        jitter_us = int(self._jitter_random() * (c.jitter_us + 1))
+        held_back = self._reorder_random() < c.reorder
+        duplicated = self._duplicate_random() < c.duplicate
+        copy_jitter_us = int(self._duplicate_random() * (c.jitter_us + 1))
+        if lost:
+            self._lost += 1
+            return Verdict(number, Fate.LOST, None)
+        end_us = self._end_of_transmission_us(now_us, size_bytes, number)
+        if end_us is None:
+            self._dropped_by_queue += 1
+            return Verdict(number, Fate.DROPPED_BY_QUEUE, None)
+
+        after_queue_us = c.delay_us + jitter_us + (c.reorder_us if held_back else 0)
+        may_be_overtaken = held_back or not c.keep_order
+        due_us = end_us + after_queue_us
+        if not may_be_overtaken:
+            due_us = self._order_floor_us = max(due_us, self._order_floor_us)
+        order = 2 * number
+        heappush(
+            self._in_flight, InFlight(due_us, order, may_be_overtaken, after_queue_us, size_bytes, packet)
+        )
+        if not duplicated:
+            return Verdict(number, Fate.PASSED, due_us)
+        self._duplicated += 1
+        copy_us = due_us + copy_jitter_us
+        heappush(self._in_flight, InFlight(copy_us, order + 1, True, copy_us - end_us, size_bytes, packet))
+        return Verdict(number, Fate.DUPLICATED, due_us)
+
+    def set_conditions(self, now_us: int, conditions: LinkConditions) -> None:
+        """Change the link. What waits in the queue leaves at the new rate; what has left it keeps its delay.
+
+        Raises:
+            ValueError: a value is out of range; the link stays as it was.
+        """
+        conditions.validate()
+        if conditions.rate_bps != self._conditions.rate_bps:
+            self._change_rate(now_us, conditions.rate_bps)
+        self._conditions = conditions
+
+    def poll_delivery(self, now_us: int) -> PacketT | None:
+        """The next packet that is out by now, or None."""
+        if not self._in_flight or self._in_flight[0].due_us > now_us:
+            return None
+        item = heappop(self._in_flight)
+        self._delivered += 1
+        self._delivered_bytes += item.size_bytes
+        number, is_copy = divmod(item.order, 2)
+        if number > self._highest_delivered:
+            self._highest_delivered = number
+        elif not is_copy:
+            self._reordered += 1
+        return item.packet
+
+    def poll_timeout(self) -> int | None:
+        """When the next packet comes out (absolute, microseconds), or None if nothing is on its way."""
+        return self._in_flight[0].due_us if self._in_flight else None
+
+    @property
+    def counters(self) -> LinkCounters:
+        return LinkCounters(
+            self._sent,
+            self._delivered,
+            self._lost,
+            self._dropped_by_queue,
+            self._duplicated,
+            self._reordered,
+            len(self._in_flight),
+            self._sent_bytes,
+            self._delivered_bytes,
+        )
+
+    def queue_us(self, now_us: int) -> int:
+        """How long a packet sent now would wait for its turn at the bottleneck."""
+        return max(0, -(-(self._free_ns - now_us * 1000) // 1000))
+
+    def _end_of_transmission_us(self, now_us: int, size_bytes: int, number: int) -> int | None:
+        """When the bottleneck will have sent this packet; None if its queue has no room."""
+        c = self._conditions
+        if c.rate_bps is None:
+            return now_us
+        now_ns = now_us * 1000
+        waiting = self._waiting
+        while waiting and waiting[0].end_ns <= now_ns:
+            self._waiting_bytes -= waiting.popleft().size_bytes
+        if c.queue_bytes is not None and waiting and self._waiting_bytes + size_bytes > c.queue_bytes:
+            return None
+        limit_us = DEFAULT_QUEUE_US if c.queue_us is None and c.queue_bytes is None else c.queue_us
+        start_ns = max(now_ns, self._free_ns)
+        if limit_us is not None and start_ns - now_ns > limit_us * 1000:
+            return None
+        self._free_ns = start_ns + size_bytes * 8_000_000_000 // c.rate_bps
+        waiting.append(Waiting(self._free_ns, size_bytes, number))
+        self._waiting_bytes += size_bytes
+        return -(-self._free_ns // 1000)
+
+    def _change_rate(self, now_us: int, rate_bps: int | None) -> None:
+        """Send what waits at the new rate; the packet on the wire keeps what it has sent already."""
+        now_ns = now_us * 1000
+        old_rate_bps = self._conditions.rate_bps
+        end_us: dict[int, int] = {}
+        start_ns = now_ns
+        still_waiting: deque[Waiting] = deque()
+        previous_end_ns = now_ns
+        for item in self._waiting:
+            if item.end_ns <= now_ns:
+                continue
+            # Exact for the packet on the wire as well: its remaining time scales like a whole packet's.
+            remaining_ns = item.end_ns - previous_end_ns
+            previous_end_ns = item.end_ns
+            if rate_bps is not None and old_rate_bps is not None:
+                start_ns += remaining_ns * old_rate_bps // rate_bps
+                still_waiting.append(item._replace(end_ns=start_ns))
+            end_us[item.number] = -(-start_ns // 1000)
+        self._waiting = still_waiting
+        self._waiting_bytes = sum(item.size_bytes for item in still_waiting)
+        self._free_ns = start_ns
+        previous_number, previous_due_us = -1, 0
+        self._order_floor_us = 0  # what was delivered was due by now, and nothing moves to before now
+        for index, packet in sorted(enumerate(self._in_flight), key=lambda entry: entry[1].order):
+            due_us = packet.due_us
+            if (number := packet.order // 2) in end_us:
+                due_us = end_us[number] + packet.after_queue_us
+            if not packet.may_be_overtaken:
+                due_us = self._order_floor_us = max(due_us, self._order_floor_us)
+            if packet.order == 2 * previous_number + 1:
+                due_us = max(due_us, previous_due_us)  # a copy stays behind its original
+            previous_number, previous_due_us = packet.order // 2, due_us
+            self._in_flight[index] = packet._replace(due_us=due_us)
+        heapify(self._in_flight)
+
+
+class DuplexLink(Generic[PacketT]):
+    """Both directions of a path, with independent luck from one seed.
+
+    Attributes:
+        up: from the client to the server, or from A to B.
+        down: back.
+    """
+
+    def __init__(self, up: LinkConditions, down: LinkConditions, seed: int | str) -> None:
+        self.up: Link[PacketT] = Link(up, f"{seed}/up")
+        self.down: Link[PacketT] = Link(down, f"{seed}/down")
+
+    def poll_timeout(self) -> int | None:
+        """When the next packet comes out of either direction (absolute, microseconds), or None."""
+        up, down = self.up.poll_timeout(), self.down.poll_timeout()
+        if up is None or down is None:
+            return down if up is None else up
+        return min(up, down)
