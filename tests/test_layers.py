@@ -4,7 +4,7 @@ import ast
 from pathlib import Path
 
 PACKAGE = Path(__file__).parent.parent / "udpconf"
-LEAVES = {"frames", "errors", "limits"}
+LEAVES = {"frames", "errors", "limits", "names"}
 MAY_IMPORT: dict[str, set[str]] = {
     "wire": set(),
     "proto": {"wire"},
@@ -14,6 +14,7 @@ MAY_IMPORT: dict[str, set[str]] = {
     "cli": {"app", "media", "net", "emulation", "config", "__init__"},
     "emulation": set(),
     "config": set(),
+    "names": {"limits"},
     "__init__": {"app"},
     "__main__": {"cli"},
 }

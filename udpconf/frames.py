@@ -104,3 +104,10 @@ class OpusFrame(NamedTuple):
 
     capture_us: int  # CLOCK_MONOTONIC of whoever holds the frame, at its first sample
     data: bytes | None  # None: lost, to be concealed
+
+
+def separator(codec: Codec, interval: int) -> bytes:
+    """Bytes that stand before an interval when it follows another in one segment: JPEG's RSTn, n counting modulo 8."""
+    if codec == Codec.LZ4 or interval == 0:
+        return b""
+    return bytes((0xFF, 0xD0 + (interval - 1) % 8))

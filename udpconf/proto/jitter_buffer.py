@@ -1,0 +1,145 @@
+"""Frames leave in the order of their capture: whole ones at once, those with holes at their deadline.
+
+The deadline is the one number that ends every wait (proto/playout.py). Nobody is ever held up by one lost datagram for
+longer than that, and nothing freezes: at its deadline a frame leaves with what it has. With a latency asked for, whole
+frames wait as well, until that long after their capture; without one they leave as early as the path allows.
+"""
+
+from collections import OrderedDict, deque
+
+from udpconf.frames import ReceivedFrame
+from udpconf.limits import MS, OPEN_FRAMES_MAX, SECOND
+from udpconf.proto.playout import PlayoutDelay
+from udpconf.proto.reassembly import OpenFrame, ReassemblyBudget, ShardFate, StreamBudget
+from udpconf.proto.stats import VideoCounters
+from udpconf.wire.frames import VideoShard
+
+# A frame waits so long after its first datagram even when the deadline has passed: the others are right behind it.
+FIRST_DATAGRAM_GRACE_US = 2 * MS
+# Of the frames already shown, so that a late datagram still teaches the deadline what it missed.
+OPEN_FRAMES_MIN = 4
+FRAME_RATE_ASSUMED = 60  # frames/s; the bound on open frames follows the latency asked for
+
+
+class JitterBuffer:
+    """The frames of one stream between the first datagram and their release."""
+
+    def __init__(self, budget: ReassemblyBudget, latency_us: int | None) -> None:
+        self.counters = VideoCounters()
+        self.playout = PlayoutDelay()
+        self._budget = StreamBudget(budget)
+        self._latency_us = latency_us
+        # Lip sync may hold frames back, to be shown with the sound of their moment.
+        self._hold_us = 0
+        self._open: OrderedDict[int, OpenFrame] = OrderedDict()
+        self._due: deque[ReceivedFrame] = deque()
+        self._released_id: int | None = None
+
+    # --- inputs ---
+
+    def set_latency(self, latency_us: int | None) -> None:
+        self._latency_us = latency_us
+
+    def set_hold(self, hold_us: int) -> None:
+        """Show nothing earlier than so long after its capture (lip sync)."""
+        self._hold_us = hold_us
+
+    def handle_shard(self, now_us: int, shard: VideoShard, capture_us: int) -> ShardFate:
+        """Take one shard in; ``capture_us`` is already on our clock."""
+        counters = self.counters
+        counters.shards_received += 1
+        frame_id = shard.frame_id
+        if self._released_id is not None and frame_id <= self._released_id:
+            fate = ShardFate.LATE
+            self.playout.handle_arrival(now_us, frame_id, capture_us)
+        else:
+            frame = self._open.get(frame_id)
+            fresh = frame is None
+            if frame is None:
+                frame = self._open_frame(now_us, shard, capture_us)
+            fate = frame.add(shard, now_us, self._budget)
+            if fate is ShardFate.USED:
+                self.playout.handle_arrival(now_us, frame_id, capture_us)
+                counters.bytes_received += len(shard.payload)
+            elif fresh:
+                del self._open[frame_id]
+        if fate is ShardFate.USED:
+            counters.shards_used += 1
+        elif fate is ShardFate.DUPLICATE:
+            counters.shards_duplicate += 1
+        elif fate is ShardFate.LATE:
+            counters.shards_late += 1
+        else:
+            counters.shards_refused += 1
+        self._release(now_us)
+        return fate
+
+    def handle_timeout(self, now_us: int) -> None:
+        self._release(now_us)
+
+    def close(self) -> None:
+        """Forget what is open; it counts as skipped."""
+        self.counters.frames_skipped += len(self._open)
+        self._open.clear()
+        self._budget.close()
+
+    # --- outputs ---
+
+    def poll_frame(self) -> ReceivedFrame | None:
+        """The next frame that is due. ``capture_wall_us`` is 0: the session knows the wall clock, we do not."""
+        return self._due.popleft() if self._due else None
+
+    def poll_timeout(self) -> int | None:
+        if not self._open:
+            return None
+        head = next(iter(self._open.values()))
+        return head.capture_us + self._wait_us if head.complete else head.deadline_us
+
+    @property
+    def target_us(self) -> int:
+        """Capture to deadline of a frame that would come now."""
+        return max(self._wait_us, self.playout.target_us)
+
+    # --- inside ---
+
+    @property
+    def _wait_us(self) -> int:
+        return max(self._hold_us, self._latency_us or 0)
+
+    def _open_frame(self, now_us: int, shard: VideoShard, capture_us: int) -> OpenFrame:
+        deadline_us = max(capture_us + self.target_us, now_us + FIRST_DATAGRAM_GRACE_US)
+        frame = OpenFrame(shard, capture_us, deadline_us)
+        newest = next(reversed(self._open)) if self._open else None
+        self._open[shard.frame_id] = frame
+        if newest is not None and shard.frame_id < newest:
+            self._open = OrderedDict(sorted(self._open.items()))  # reordering across frames is rare
+        bound = min(OPEN_FRAMES_MAX, self._wait_us * FRAME_RATE_ASSUMED // SECOND + OPEN_FRAMES_MIN)
+        while len(self._open) > bound:
+            # More open frames than the latency holds: the oldest will not be saved by waiting.
+            self._release_head(now_us)
+        return frame
+
+    def _release(self, now_us: int) -> None:
+        while self._open:
+            head = next(iter(self._open.values()))
+            wait_until_us = head.capture_us + self._wait_us if head.complete else head.deadline_us
+            if now_us < wait_until_us:
+                return
+            self._release_head(now_us)
+
+    def _release_head(self, now_us: int) -> None:
+        frame_id, frame = self._open.popitem(last=False)
+        counters = self.counters
+        if self._released_id is not None:
+            counters.frames_skipped += frame_id - self._released_id - 1
+        self._released_id = frame_id
+        self._budget.give_back(frame.coded_bytes)
+        encoded = frame.encoded()
+        if encoded.complete:
+            counters.frames_whole += 1
+        else:
+            counters.frames_with_holes += 1
+        counters.fresh_area_sum += frame.fresh_share
+        self._due.append(
+            ReceivedFrame(frame_id, encoded, 0, frame.last_arrival_us, min(now_us, frame.deadline_us)),
+        )

@@ -1,0 +1,72 @@
+"""Video datagrams leave at the pace that the path is thought to bear, not in one blow.
+
+First version: the rate is a multiple of the ceiling that the user set, fast enough that an ordinary frame is out in one
+burst, slow enough that a 4K frame does not overflow the first switch. Bounded by bytes; when full, the oldest frame that
+has not begun goes, whole: half a frame helps nobody.
+"""
+
+from collections import deque
+from collections.abc import Iterable
+
+from udpconf.limits import DATAGRAM_DEFAULT_BYTES, FRAME_MAX_BYTES, SECOND
+
+# A frame may use a tenth of its interval; and never less than what any wired or wireless LAN carries.
+CEILING_MULTIPLE = 10
+RATE_MIN_BPS = 60_000_000
+# So much leaves back to back: a typical 640x360 frame, and what small kernel queues hold (chosen, not measured).
+BURST_BYTES = 32 * DATAGRAM_DEFAULT_BYTES
+QUEUE_MAX_BYTES = 2 * FRAME_MAX_BYTES
+
+
+class Pacer:
+    """A queue of frames, drained as a token bucket fills. Holds plaintexts; they are sealed when they leave."""
+
+    def __init__(self, max_bitrate_kbps: int) -> None:
+        self._rate_bps = max(RATE_MIN_BPS, max_bitrate_kbps * 1000 * CEILING_MULTIPLE)
+        self._frames: deque[deque[bytes]] = deque()
+        self._begun = False  # the head frame has sent something
+        self._queued_bytes = 0
+        self._credit_bytes = float(BURST_BYTES)
+        self._credited_us: int | None = None
+        self.frames_dropped = 0
+
+    def push(self, plaintexts: Iterable[bytes]) -> None:
+        frame = deque(plaintexts)
+        self._frames.append(frame)
+        self._queued_bytes += sum(map(len, frame))
+        while self._queued_bytes > QUEUE_MAX_BYTES and len(self._frames) > 1 + self._begun:
+            victim = self._frames[1] if self._begun else self._frames[0]
+            self._frames.remove(victim)
+            self._queued_bytes -= sum(map(len, victim))
+            self.frames_dropped += 1
+
+    def clear(self) -> None:
+        self._frames.clear()
+        self._begun = False
+        self._queued_bytes = 0
+
+    def poll(self, now_us: int) -> bytes | None:
+        """The next datagram, if its time has come."""
+        if not self._frames:
+            return None
+        if self._credited_us is not None:
+            earned = (now_us - self._credited_us) * self._rate_bps / (8 * SECOND)
+            self._credit_bytes = min(BURST_BYTES, self._credit_bytes + earned)
+        self._credited_us = now_us
+        if self._credit_bytes <= 0:
+            return None
+        frame = self._frames[0]
+        plaintext = frame.popleft()
+        self._begun = bool(frame)
+        if not frame:
+            self._frames.popleft()
+        self._queued_bytes -= len(plaintext)
+        self._credit_bytes -= len(plaintext)
+        return plaintext
+
+    def poll_timeout(self) -> int | None:
+        """When the next datagram may leave; half a burst at a time, to spare wake-ups."""
+        if not self._frames or self._credited_us is None:
+            return None
+        missing = max(1.0, BURST_BYTES / 2 - self._credit_bytes)
+        return self._credited_us + int(missing * 8 * SECOND / self._rate_bps)

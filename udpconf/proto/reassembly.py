@@ -1,0 +1,127 @@
+"""Shards become frames again: one open frame's intervals, within the bounds of limits.py.
+
+A shard is believed only as far as it agrees with the first one of its frame: the same description, intervals that are
+still free. What does not fit is refused and counted; it never costs the frame.
+"""
+
+from enum import Enum
+
+from udpconf.frames import EncodedFrame, FrameDescription, Segment
+from udpconf.limits import FRAME_MAX_BYTES, SERVER_REASSEMBLY_MAX_BYTES, STREAM_REASSEMBLY_MAX_BYTES
+from udpconf.wire.frames import VideoShard
+
+
+class ShardFate(Enum):
+    """What became of a shard; each is counted exactly once."""
+
+    USED = "used"
+    DUPLICATE = "duplicate"
+    LATE = "late"
+    REFUSED = "refused"
+
+
+class ReassemblyBudget:
+    """Bytes of open frames, of one stream and of the whole server. Bytes are the bound, not objects."""
+
+    def __init__(self, limit_bytes: int = SERVER_REASSEMBLY_MAX_BYTES) -> None:
+        self._limit_bytes = limit_bytes
+        self.used_bytes = 0
+
+    def take(self, size: int) -> bool:
+        if self.used_bytes + size > self._limit_bytes:
+            return False
+        self.used_bytes += size
+        return True
+
+    def give_back(self, size: int) -> None:
+        self.used_bytes -= size
+
+
+class StreamBudget:
+    """A stream's share of the server's budget."""
+
+    def __init__(self, server: ReassemblyBudget, limit_bytes: int = STREAM_REASSEMBLY_MAX_BYTES) -> None:
+        self._server = server
+        self._own = ReassemblyBudget(limit_bytes)
+
+    def take(self, size: int) -> bool:
+        if not self._own.take(size):
+            return False
+        if not self._server.take(size):
+            self._own.give_back(size)
+            return False
+        return True
+
+    def give_back(self, size: int) -> None:
+        self._own.give_back(size)
+        self._server.give_back(size)
+
+    def close(self) -> None:
+        """The stream ended with frames open."""
+        self._server.give_back(self._own.used_bytes)
+        self._own.used_bytes = 0
+
+
+class OpenFrame:
+    """A frame that still waits for shards, or for its turn."""
+
+    __slots__ = (
+        "_covered",
+        "_segments",
+        "capture_us",
+        "coded_bytes",
+        "deadline_us",
+        "description",
+        "frame_id",
+        "last_arrival_us",
+    )
+
+    def __init__(self, shard: VideoShard, capture_us: int, deadline_us: int) -> None:
+        self.frame_id = shard.frame_id
+        self.description: FrameDescription = shard.description
+        self.capture_us = capture_us
+        self.deadline_us = deadline_us
+        self.last_arrival_us = 0
+        self.coded_bytes = 0
+        self._segments: dict[int, Segment] = {}
+        self._covered = 0
+
+    def add(self, shard: VideoShard, now_us: int, budget: StreamBudget) -> ShardFate:
+        if shard.index >= shard.data_shards:
+            return ShardFate.REFUSED  # parity: nobody sends any yet
+        if shard.description != self.description:
+            return ShardFate.REFUSED
+        present = self._segments.get(shard.first_interval)
+        if present is not None:
+            return ShardFate.DUPLICATE if present.data == shard.payload else ShardFate.REFUSED
+        size = len(shard.payload)
+        if (
+            self._covered + shard.interval_count > self.description.interval_count
+            or self.coded_bytes + size > FRAME_MAX_BYTES
+            or not budget.take(size)
+        ):
+            return ShardFate.REFUSED
+        self._segments[shard.first_interval] = Segment(shard.first_interval, shard.interval_count, shard.payload)
+        self._covered += shard.interval_count
+        self.coded_bytes += size
+        self.last_arrival_us = now_us
+        return ShardFate.USED
+
+    @property
+    def complete(self) -> bool:
+        return self._covered == self.description.interval_count
+
+    @property
+    def fresh_share(self) -> float:
+        return self._covered / self.description.interval_count
+
+    def encoded(self) -> EncodedFrame:
+        """The frame as it stands. Intervals claimed twice by a hostile sender stay with the first claim in order."""
+        segments: list[Segment] = []
+        free_from = 0
+        for first in sorted(self._segments):
+            segment = self._segments[first]
+            if first >= free_from:
+                segments.append(segment)
+                free_from = first + segment.interval_count
+        return EncodedFrame(self.description, tuple(segments), self.capture_us)

@@ -1,0 +1,131 @@
+"""Counters and what is read from them. Plain numbers with the unit in the name; the list is in docs/statistics.md."""
+
+from collections import deque
+from dataclasses import dataclass, field
+
+from udpconf.limits import SECOND
+
+# The live numbers (rates, loss) look back so far.
+RECENT_US = 5 * SECOND
+
+
+@dataclass(slots=True)
+class VideoCounters:
+    """Every shard counts once as used, duplicate, late or refused; every frame once as whole, with holes or skipped."""
+
+    shards_received: int = 0
+    shards_used: int = 0
+    shards_duplicate: int = 0
+    shards_late: int = 0
+    shards_refused: int = 0
+    bytes_received: int = 0
+    frames_whole: int = 0
+    frames_with_holes: int = 0
+    frames_skipped: int = 0
+    fresh_area_sum: float = 0.0
+
+
+@dataclass(slots=True)
+class AudioCounters:
+    """Every Opus frame that arrived counts once as used, duplicate or refused."""
+
+    frames_received: int = 0
+    frames_used: int = 0
+    frames_from_copies: int = 0
+    frames_duplicate: int = 0
+    frames_refused: int = 0
+
+
+@dataclass(slots=True)
+class SessionCounters:
+    packets_received: int = 0
+    packets_lost: int = 0  # gaps in the packet numbers that never filled
+    packets_duplicate: int = 0
+    packets_undecryptable: int = 0
+    packets_malformed: int = 0
+    packets_sent: int = 0
+    bytes_sent: int = 0  # UDP payload
+    bytes_received: int = 0
+
+
+class Recent:
+    """Differences of growing totals over the last seconds."""
+
+    def __init__(self) -> None:
+        self._marks: deque[tuple[int, tuple[float, ...]]] = deque()
+
+    def mark(self, now_us: int, *totals: float) -> None:
+        self._marks.append((now_us, totals))
+        while len(self._marks) > 2 and now_us - self._marks[1][0] >= RECENT_US:
+            self._marks.popleft()
+
+    def since(self, now_us: int, *totals: float) -> tuple[float, tuple[float, ...]]:
+        """Seconds looked back, and how much each total grew in them."""
+        if not self._marks:
+            return 0.0, tuple(0.0 for _ in totals)
+        at_us, before = self._marks[0]
+        return (now_us - at_us) / SECOND, tuple(new - old for new, old in zip(totals, before, strict=True))
+
+
+@dataclass(slots=True)
+class ClientStats:
+    """What a server knows of one client. Shares are 0..1 and, like rates, over the last 5 s; counts are totals."""
+
+    name: str = ""
+    address: str = ""
+    connected_s: float = 0.0
+    rtt_ms: float | None = None
+    clock_offset_ms: float | None = None
+    packets_received: int = 0
+    packets_lost: int = 0
+    packets_duplicate: int = 0
+    packets_undecryptable: int = 0
+    packets_malformed: int = 0
+    bytes_received: int = 0
+    loss_share: float = 0.0
+    received_kbps: float = 0.0
+    video_fps: float = 0.0
+    frames_whole: int = 0
+    frames_with_holes: int = 0
+    frames_skipped: int = 0
+    fresh_area_share: float = 1.0
+    shards_received: int = 0
+    shards_duplicate: int = 0
+    shards_late: int = 0
+    shards_refused: int = 0
+    playout_delay_ms: float = 0.0
+    audio_frames_received: int = 0
+    audio_frames_from_copies: int = 0
+    audio_frames_duplicate: int = 0
+    audio_port: int = 0
+    # Filled in by the application: what happened behind the protocol.
+    frames_decoded: int = 0
+    frames_replaced: int = 0  # a newer one came before the application took it
+    audio_frames_concealed: int = 0
+    audio_delay_ms: float | None = None
+    video_delay_ms: float | None = None
+    extra: dict[str, float] = field(default_factory=dict)
+
+
+@dataclass(slots=True)
+class SenderStats:
+    """What a sender knows. The server's view comes with its feedback, a few times a second."""
+
+    state: str = "connecting"
+    rtt_ms: float | None = None
+    reconnects: int = 0
+    packets_sent: int = 0
+    bytes_sent: int = 0
+    sent_kbps: float = 0.0
+    frames_sent: int = 0
+    frames_dropped_away: int = 0  # accepted while there was no connection
+    frames_dropped_pacer: int = 0
+    frames_replaced: int = 0  # a newer picture came before the encoder took it
+    frames_skipped_ceiling: int = 0  # lossless frames that the ceiling had no room for
+    quality: int = 0
+    audio_frames_sent: int = 0
+    server_loss_share: float = 0.0
+    server_frames_whole: int = 0
+    server_frames_with_holes: int = 0
+    server_frames_skipped: int = 0
+    server_playout_delay_ms: float = 0.0
