@@ -260,7 +260,7 @@ class Link(Generic[PacketT]):
         self._waiting = still_waiting
         self._waiting_bytes = sum(item.size_bytes for item in still_waiting)
         self._free_ns = start_ns
-        previous_number, previous_due_us = -1, 0
+        previous: InFlight[PacketT] | None = None
         self._order_floor_us = 0  # what was delivered was due by now, and nothing moves to before now
         for index, packet in sorted(enumerate(self._in_flight), key=lambda entry: entry[1].order):
             due_us = packet.due_us
@@ -268,10 +268,10 @@ class Link(Generic[PacketT]):
                 due_us = end_us[number] + packet.after_queue_us
             if not packet.may_be_overtaken:
                 due_us = self._order_floor_us = max(due_us, self._order_floor_us)
-            if packet.order == 2 * previous_number + 1:
-                due_us = max(due_us, previous_due_us)  # a copy stays behind its original
-            previous_number, previous_due_us = packet.order // 2, due_us
-            self._in_flight[index] = packet._replace(due_us=due_us)
+            is_copy = packet.order % 2 == 1
+            if is_copy and previous is not None and packet.order == previous.order + 1:
+                due_us = max(due_us, previous.due_us)  # never before its original
+            previous = self._in_flight[index] = packet._replace(due_us=due_us)
         heapify(self._in_flight)
 
 
