@@ -1,0 +1,183 @@
+"""Opus by libopus, which PyAV's wheel carries: sound in, 10 ms frames out, and back, lost frames concealed.
+
+The low-delay application looks ahead 2.5 ms and is pure CELT, so a frame costs 10 ms + 2.5 ms of delay in all. The
+look-ahead is taken off the capture times here, once: ``OpusFrame.capture_us`` is when the sound that a decoder returns
+for that frame was heard, and nobody else needs to know.
+"""
+
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from udpconf.errors import ConfigError
+from udpconf.limits import MS, OPUS_FRAME_MAX_BYTES
+from udpconf.media.concealment import Concealment
+from udpconf.media.native import av
+
+Pcm = NDArray[np.int16]
+
+SAMPLE_RATE = 48_000
+FRAME_SAMPLES = 480
+FRAME_US = 10 * MS
+# libopus' look-ahead with this application, which is also the pre-skip in the OpusHead it writes: 120 samples. Found
+# again by cross-correlation in tests/unit/test_opus.py.
+ENCODER_DELAY_US = 2_500
+# A capture time that is off by more than this from the count of samples means missing sound, not a jittery callback.
+CAPTURE_JUMP_US = 20 * MS
+# Share of a capture time's error that is believed at once. Device callbacks wobble by a few ms; the drift of a sound
+# card's clock (100 ppm) is followed with an error of some 20 us. Chosen, not measured.
+CAPTURE_SMOOTHING = 1 / 16
+LAYOUTS = {1: "mono", 2: "stereo"}
+
+
+class OpusEncoder:
+    """One stream's encoder.
+
+    Args:
+        bitrate_bps: mean of the compressed sound, without any header.
+        channels: 1 or 2; mono input to a stereo encoder is doubled, more channels to a mono encoder are averaged.
+    """
+
+    def __init__(self, bitrate_bps: int = 32_000, channels: int = 1) -> None:
+        if channels not in LAYOUTS:
+            raise ConfigError(f"Opus is used with 1 or 2 channels, not {channels}")
+        self.channels = channels
+        self._layout = LAYOUTS[channels]
+        self._context = av.AudioCodecContext.create("libopus", "w")
+        self._context.sample_rate = SAMPLE_RATE
+        self._context.layout = self._layout
+        self._context.format = "s16"
+        self._context.bit_rate = bitrate_bps
+        self._context.options = {"application": "lowdelay", "frame_duration": "10"}
+
+    def encode(self, pcm: Pcm) -> bytes:
+        """Compress 10 ms: int16[480] or int16[480, channels]. Raises ConfigError for anything else."""
+        block = as_channels(pcm, self.channels)
+        if len(block) != FRAME_SAMPLES:
+            raise ConfigError(f"an Opus frame is {FRAME_SAMPLES} samples (10 ms at 48 kHz), got {len(block)}")
+        frame = av.AudioFrame(format="s16", layout=self._layout, samples=FRAME_SAMPLES)
+        frame.sample_rate = SAMPLE_RATE
+        frame.planes[0].update(block.tobytes())
+        return b"".join(bytes(packet) for packet in self._context.encode(frame))
+
+
+class OpusDecoder:
+    """One stream's decoder; feed it every frame in order, or ``conceal()`` in place of a lost one.
+
+    Attributes:
+        broken: frames that were no Opus of 10 ms, concealed instead. They passed the AEAD, so the sender is at fault.
+    """
+
+    def __init__(self, channels: int = 1) -> None:
+        if channels not in LAYOUTS:
+            raise ConfigError(f"Opus is used with 1 or 2 channels, not {channels}")
+        self.channels = channels
+        self.broken = 0
+        self._concealment = Concealment(SAMPLE_RATE, channels)
+        self._context = av.AudioCodecContext.create("libopus", "r")
+        self._context.sample_rate = SAMPLE_RATE
+        self._context.layout = LAYOUTS[channels]
+
+    def decode(self, data: bytes) -> Pcm:
+        """10 ms of sound, int16[480] (mono) or int16[480, 2]. Never raises, whatever the bytes."""
+        block = self._decode(data)
+        if block is None:
+            self.broken += 1
+            return self.conceal()
+        return self._concealment.received(block)
+
+    def conceal(self) -> Pcm:
+        """10 ms in place of a frame that did not come: the last pitch period again, silent after 50 ms."""
+        return self._concealment.conceal(FRAME_SAMPLES)
+
+    def _decode(self, data: bytes) -> Pcm | None:
+        # An empty packet is FFmpeg's word for the end of the stream: the decoder would take nothing after it.
+        if not 0 < len(data) <= OPUS_FRAME_MAX_BYTES:
+            return None
+        try:
+            frames = self._context.decode(av.Packet(data))
+        except av.FFmpegError:
+            return None
+        # The first byte says how long a frame is, up to 120 ms; only ours is welcome.
+        if len(frames) != 1 or frames[0].samples != FRAME_SAMPLES:
+            return None
+        samples: NDArray[Any] = frames[0].to_ndarray()
+        if samples.size != FRAME_SAMPLES * self.channels:
+            return None
+        block: Pcm = samples.astype(np.int16, copy=False).reshape(-1)
+        return block if self.channels == 1 else block.reshape(-1, self.channels)
+
+
+class OpusFramer:
+    """Cuts sound of any block length into 10 ms Opus frames that know when they were captured.
+
+    The time of a frame comes from counting samples, corrected gently by the times that the blocks carry: callbacks
+    wobble, samples do not.
+
+    Attributes:
+        jumps: how often sound was missing in the input, so that counting started again.
+    """
+
+    def __init__(self, encoder: OpusEncoder | None = None) -> None:
+        self._encoder = encoder or OpusEncoder()
+        self._pending: Pcm = np.empty((0, self._encoder.channels), np.int16)
+        self._pending_us: float | None = None  # when the first pending sample was captured
+        self.jumps = 0
+
+    def push(self, pcm: Pcm, capture_us: int) -> list[tuple[bytes, int]]:
+        """Take int16[n] or int16[n, channels] at 48 kHz whose first sample was captured at ``capture_us``.
+
+        Returns:
+            The frames that are now full, each with the capture time (microseconds, the clock of ``capture_us``) of
+            the first sample that a decoder gives back for it.
+
+        Raises:
+            ConfigError: the array is of another type or shape.
+        """
+        block = as_channels(pcm, self._encoder.channels)
+        if not len(block):
+            return []
+        if self._pending_us is None:
+            self._pending_us = float(capture_us)
+        else:
+            error_us = capture_us - (self._pending_us + _duration_us(len(self._pending)))
+            if abs(error_us) > CAPTURE_JUMP_US:
+                # What is pending (less than 10 ms) belongs to a sound that broke off.
+                self.jumps += 1
+                self._pending = self._pending[:0]
+                self._pending_us = float(capture_us)
+            else:
+                self._pending_us += error_us * CAPTURE_SMOOTHING
+        samples = np.concatenate((self._pending, block)) if len(self._pending) else block
+        frames: list[tuple[bytes, int]] = []
+        whole = len(samples) - len(samples) % FRAME_SAMPLES
+        for start in range(0, whole, FRAME_SAMPLES):
+            frame_us = int(self._pending_us + _duration_us(start)) - ENCODER_DELAY_US
+            frames.append((self._encoder.encode(samples[start : start + FRAME_SAMPLES]), frame_us))
+        self._pending = samples[whole:].copy()
+        self._pending_us += _duration_us(whole)
+        return frames
+
+
+def as_channels(pcm: Pcm, channels: int) -> Pcm:
+    """Check int16[n] or int16[n, any], and return it as int16[n, channels]; ConfigError says what is wrong."""
+    if not isinstance(pcm, np.ndarray) or pcm.dtype != np.int16:
+        found = pcm.dtype if isinstance(pcm, np.ndarray) else type(pcm).__name__
+        raise ConfigError(
+            f"sound is a NumPy array of int16, got {found}: scale floats by 32767 and use .astype('int16')"
+        )
+    if pcm.ndim == 1:
+        pcm = pcm[:, np.newaxis]
+    if pcm.ndim != 2 or not 1 <= pcm.shape[1] <= 8:
+        raise ConfigError(
+            f"sound has the shape [samples] or [samples, channels (1 to 8)], got {list(pcm.shape)}"
+        )
+    if pcm.shape[1] == channels:
+        return pcm
+    averaged: Pcm = pcm.mean(axis=1, keepdims=True).astype(np.int16)
+    return averaged if channels == 1 else np.repeat(averaged, channels, axis=1)
+
+
+def _duration_us(samples: int) -> float:
+    return samples * 1_000_000 / SAMPLE_RATE
