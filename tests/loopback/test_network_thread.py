@@ -1,0 +1,221 @@
+"""The loop around a small endpoint that echoes: order of outputs, timers, wake-ups, errors, farewell."""
+
+import socket
+import threading
+from collections import deque
+from collections.abc import Callable
+
+import pytest
+
+from udpconf.net import network_thread
+from udpconf.net.clock import monotonic_us
+from udpconf.net.network_thread import NetworkThread
+from udpconf.net.udp_socket import UdpSocket
+from udpconf.proto.events import Address, Transmit
+
+
+class Echo:
+    """Sends back what it gets, tells of it, and obeys a few words."""
+
+    def __init__(self) -> None:
+        self.transmits: deque[Transmit] = deque()
+        self.events: deque[str] = deque()
+        self.due_us: int | None = None
+        self.closed = False
+        self.farewell_us = 0  # how long closing takes; None of our business how a real endpoint decides
+        self.peer: Address | None = None
+        self.threads: set[int] = set()
+
+    def handle_datagram(self, now_us: int, path: int, address: Address, data: bytes) -> None:
+        self.threads.add(threading.get_ident())
+        self.peer = address
+        if data == b"stumble":
+            raise RuntimeError("an error of ours")
+        self.events.append(f"{path} {data.decode()}")
+        self.transmits.append(Transmit(path, address, data))
+
+    def handle_timeout(self, now_us: int) -> None:
+        assert self.due_us is not None
+        assert now_us >= self.due_us
+        self.due_us = None
+        self.events.append("timeout")
+
+    def close(self, now_us: int) -> None:
+        if self.peer is not None:
+            self.transmits.append(Transmit(0, self.peer, b"bye"))
+        if self.farewell_us == 0:
+            self.closed = True
+
+    def poll_event(self) -> str | None:
+        return self.events.popleft() if self.events else None
+
+    def poll_transmit(self) -> Transmit | None:
+        return self.transmits.popleft() if self.transmits else None
+
+    def poll_timeout(self) -> int | None:
+        return self.due_us
+
+
+class Running:
+    """An Echo on a real socket, and a plain socket that talks to it."""
+
+    def __init__(self, monkeypatch: pytest.MonkeyPatch, *, strict: bool = True) -> None:
+        monkeypatch.setenv("UDPCONF_STRICT", "1" if strict else "0")
+        self.echo = Echo()
+        self.events: list[str] = []
+        self.told = threading.Condition()
+        self.network: NetworkThread[Echo, str] = NetworkThread(self.echo, self.on_event, "test network")
+        main = UdpSocket.listen("127.0.0.1", 0)
+        self.address = ("127.0.0.1", main.port)
+        self.network.add_socket(0, main)
+        self.peer = socket.socket(socket.AF_INET, socket.SOCK_DGRAM)
+        self.peer.bind(("127.0.0.1", 0))
+        self.peer.settimeout(5)
+        self.network.start()
+
+    def on_event(self, event: str) -> None:
+        with self.told:
+            self.events.append(event)
+            self.told.notify_all()
+
+    def ask(self, data: bytes) -> bytes:
+        self.peer.sendto(data, self.address)
+        return self.peer.recv(2048)
+
+    def wait_for(self, condition: Callable[[], bool]) -> None:
+        with self.told:
+            assert self.told.wait_for(condition, timeout=5), self.events
+
+    def close(self) -> None:
+        self.network.close()
+        self.peer.close()
+
+
+@pytest.fixture
+def running(monkeypatch: pytest.MonkeyPatch) -> Running:
+    return Running(monkeypatch)
+
+
+def test_a_datagram_goes_in_and_its_events_and_answers_come_out(running: Running) -> None:
+    assert running.ask(b"hello") == b"hello"
+    assert running.events == ["0 hello"]
+    running.close()
+    assert running.echo.threads
+    assert threading.get_ident() not in running.echo.threads
+
+
+def test_the_core_is_called_at_the_time_it_names(running: Running) -> None:
+    start_us = monotonic_us()
+
+    def arm(echo: Echo, now_us: int) -> None:
+        echo.due_us = now_us + 20_000
+
+    running.network.post(arm)
+    running.wait_for(lambda: "timeout" in running.events)
+    assert monotonic_us() - start_us >= 20_000
+    running.close()
+
+
+def test_posted_commands_keep_their_order_and_wake_a_sleeping_thread(running: Running) -> None:
+    done: list[int] = []
+
+    def command(number: int) -> Callable[[Echo, int], None]:
+        return lambda echo, now_us: done.append(number)
+
+    for number in range(100):
+        running.network.post(command(number))
+    assert running.network.call(lambda echo, now_us: list(done)) == list(range(100))
+    running.close()
+
+
+def test_what_a_command_makes_the_core_say_leaves_at_once(running: Running) -> None:
+    address = running.peer.getsockname()
+    running.network.post(lambda echo, now_us: echo.transmits.append(Transmit(0, address, b"pushed")))
+    assert running.peer.recv(2048) == b"pushed"
+    running.close()
+
+
+def test_a_handler_may_add_and_remove_sockets(running: Running) -> None:
+    second = UdpSocket.listen("127.0.0.1", 0)
+    port = second.port
+    running.network.call(lambda echo, now_us: running.network.add_socket(port, second))
+    running.peer.sendto(b"on the second", ("127.0.0.1", port))
+    data, sender = running.peer.recvfrom(2048)
+    assert (data, sender[1]) == (b"on the second", port)
+    running.network.call(lambda echo, now_us: running.network.remove_socket(port))
+    again = UdpSocket.listen("127.0.0.1", port)  # free again
+    again.close()
+    assert running.ask(b"main still works") == b"main still works"
+    running.close()
+
+
+def test_a_datagram_without_a_socket_or_address_is_counted(running: Running) -> None:
+    running.network.call(lambda echo, now_us: echo.transmits.append(Transmit(77, ("127.0.0.1", 9), b"x")))
+    running.network.call(lambda echo, now_us: echo.transmits.append(Transmit(0, None, b"x")))
+    assert running.ask(b"on") == b"on"
+    assert running.network.socket_counters()["no_path"] == 2
+    running.network.call(lambda echo, now_us: running.network.set_peer(0, running.peer.getsockname()))
+    running.network.call(lambda echo, now_us: echo.transmits.append(Transmit(0, None, b"to the peer")))
+    assert running.peer.recv(2048) == b"to the peer"
+    running.close()
+
+
+def test_an_error_of_ours_is_logged_once_and_the_session_goes_on(
+    monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    running = Running(monkeypatch, strict=False)
+    for _ in range(3):
+        running.peer.sendto(b"stumble", running.address)
+    assert running.ask(b"still here") == b"still here"
+    running.close()
+    (line,) = caplog.records
+    assert "RuntimeError" in line.message
+    ((place, count),) = running.network.counters.items()
+    assert "test_network_thread.py" in place
+    assert count == 3
+
+
+def test_in_strict_mode_an_error_of_ours_ends_the_thread_and_close_raises_it(running: Running) -> None:
+    running.peer.sendto(b"stumble", running.address)
+    running.network._thread.join(5)
+    with pytest.raises(RuntimeError, match="an error of ours"):
+        running.close()
+    running.close()
+
+
+def test_close_sends_the_farewell_and_frees_the_port(running: Running) -> None:
+    running.ask(b"hello")
+    running.close()
+    running.network.close()
+    assert not running.network.alive
+    UdpSocket.listen(*running.address).close()
+
+
+def test_a_farewell_that_never_ends_is_cut_off_after_300_ms(running: Running) -> None:
+    running.echo.farewell_us = 1_000_000_000
+    running.ask(b"hello")
+    start_us = monotonic_us()
+    running.network.close()
+    assert running.peer.recv(2048) == b"bye"
+    assert monotonic_us() - start_us >= 300_000
+    assert not running.network.alive
+    assert running.network.call(lambda echo, now_us: 1) is None
+    running.close()
+
+
+def test_a_thread_that_never_ran_gives_its_port_back(monkeypatch: pytest.MonkeyPatch) -> None:
+    network: NetworkThread[Echo, str] = NetworkThread(Echo(), lambda event: None, "never started")
+    main = UdpSocket.listen("127.0.0.1", 0)
+    port = main.port
+    network.add_socket(0, main)
+    network.close()
+    UdpSocket.listen("127.0.0.1", port).close()
+
+
+def test_descriptors_beyond_select_are_polled(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(network_thread, "_SELECT_FD_MAX", 0)
+    running = Running(monkeypatch)
+    assert running.ask(b"hello") == b"hello"
+    running.network.post(lambda echo, now_us: setattr(echo, "due_us", now_us + 1500))
+    running.wait_for(lambda: "timeout" in running.events)
+    running.close()

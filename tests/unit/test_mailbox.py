@@ -1,0 +1,87 @@
+"""Mailboxes keep their bound, count what they drop, and wake whoever waits."""
+
+import threading
+
+from udpconf.net.mailbox import BoundedQueue, FairMailbox, Latest
+
+
+def test_latest_gives_the_newest_item_once_and_counts_the_replaced() -> None:
+    box: Latest[int] = Latest()
+    for item in range(5):
+        assert box.put(item)
+    assert box.get(0) == 4
+    assert box.get(0) is None
+    assert box.dropped == 4
+
+
+def test_a_bounded_queue_drops_the_oldest_and_keeps_the_order() -> None:
+    queue: BoundedQueue[int] = BoundedQueue(3)
+    for item in range(5):
+        queue.put(item)
+    assert [queue.get(0) for _ in range(4)] == [2, 3, 4, None]
+    assert queue.dropped == 2
+
+
+def test_a_fair_mailbox_serves_its_keys_in_turn() -> None:
+    box: FairMailbox[str, int] = FairMailbox(3)
+    for item in range(3):
+        box.put("loud", item)
+    box.put("quiet", 7)
+    assert [box.get(0) for _ in range(5)] == [("loud", 0), ("quiet", 7), ("loud", 1), ("loud", 2), None]
+
+
+def test_a_fair_mailbox_drops_only_from_the_key_that_is_full() -> None:
+    box: FairMailbox[str, int] = FairMailbox(1)
+    box.put("quiet", 7)
+    for item in range(10):
+        box.put("loud", item)
+    assert box.get(0) == ("quiet", 7)
+    assert box.get(0) == ("loud", 9)
+    assert (box.dropped("loud"), box.dropped("quiet")) == (9, 0)
+
+
+def test_a_forgotten_key_leaves_nothing_behind() -> None:
+    box: FairMailbox[str, int] = FairMailbox(1)
+    box.put("gone", 1)
+    box.put("gone", 2)
+    box.put("here", 3)
+    box.forget("gone")
+    box.forget("never there")
+    assert box.get(0) == ("here", 3)
+    assert box.get(0) is None
+    assert box.dropped("gone") == 0
+
+
+def test_a_closed_mailbox_gives_what_is_left_and_then_nothing_without_waiting() -> None:
+    latest: Latest[int] = Latest()
+    queue: BoundedQueue[int] = BoundedQueue(2)
+    fair: FairMailbox[str, int] = FairMailbox(2)
+    latest.put(1)
+    queue.put(1)
+    fair.put("a", 1)
+    latest.close()
+    queue.close()
+    fair.close()
+    assert (latest.get(), queue.get(), fair.get()) == (1, 1, ("a", 1))
+    assert (latest.get(), queue.get(), fair.get()) == (None, None, None)
+    assert not latest.put(2)
+    assert not queue.put(2)
+    assert not fair.put("a", 2)
+
+
+def test_put_and_close_wake_a_waiting_thread() -> None:
+    queue: BoundedQueue[str] = BoundedQueue(2)
+    got: list[str | None] = []
+
+    def wait_twice() -> None:
+        got.append(queue.get())
+        got.append(queue.get(timeout=60))
+
+    waiting = threading.Thread(target=wait_twice)
+    waiting.start()
+    queue.put("item")
+    while not got:
+        waiting.join(0.001)
+    queue.close()
+    waiting.join()
+    assert got == ["item", None]

@@ -1,0 +1,157 @@
+"""Bounded hand-over between threads: each mailbox has a size, a policy when full, and a counter of what it dropped.
+
+``put`` never blocks, so the network thread may call it; ``get`` waits. After ``close`` a mailbox refuses new items and
+``get`` gives what is left, then None.
+"""
+
+import threading
+import time
+from collections import deque
+from collections.abc import Callable
+from typing import Generic, TypeVar
+
+T = TypeVar("T")
+K = TypeVar("K")
+
+
+class Latest(Generic[T]):
+    """One place; a newer item replaces one that nobody fetched. For pictures on their way to the encoder."""
+
+    def __init__(self) -> None:
+        self._changed = threading.Condition(threading.Lock())
+        self._item: T | None = None
+        self._closed = False
+        self.dropped = 0  # items replaced before anybody fetched them
+
+    def put(self, item: T) -> bool:
+        """Leave an item. False if the mailbox is closed."""
+        with self._changed:
+            if self._closed:
+                return False
+            if self._item is not None:
+                self.dropped += 1
+            self._item = item
+            self._changed.notify()
+            return True
+
+    def get(self, timeout: float | None = None) -> T | None:
+        """Fetch the item, waiting up to ``timeout`` seconds (None: for ever). None: nothing came, or closed."""
+        with self._changed:
+            _wait_until(self._changed, lambda: self._item is not None or self._closed, timeout)
+            item, self._item = self._item, None
+            return item
+
+    def close(self) -> None:
+        with self._changed:
+            self._closed = True
+            self._changed.notify_all()
+
+
+class BoundedQueue(Generic[T]):
+    """First in, first out; when full the oldest goes. For sound, events and whatever else is worth its order."""
+
+    def __init__(self, capacity: int) -> None:
+        self._changed = threading.Condition(threading.Lock())
+        self._items: deque[T] = deque(maxlen=capacity)
+        self._capacity = capacity
+        self._closed = False
+        self.dropped = 0  # items pushed out before anybody fetched them
+
+    def put(self, item: T) -> bool:
+        """Add an item. False if the queue is closed."""
+        with self._changed:
+            if self._closed:
+                return False
+            if len(self._items) == self._capacity:
+                self.dropped += 1
+            self._items.append(item)
+            self._changed.notify()
+            return True
+
+    def get(self, timeout: float | None = None) -> T | None:
+        """Fetch the oldest item, waiting up to ``timeout`` seconds (None: for ever). None: nothing came, or closed."""
+        with self._changed:
+            _wait_until(self._changed, lambda: bool(self._items) or self._closed, timeout)
+            return self._items.popleft() if self._items else None
+
+    def close(self) -> None:
+        with self._changed:
+            self._closed = True
+            self._changed.notify_all()
+
+
+class FairMailbox(Generic[K, T]):
+    """A few places for each key; when a key's are taken its oldest item goes. Keys are served in turn.
+
+    So one client's flood costs only that client: with one place it is "the newest of each client".
+    """
+
+    def __init__(self, capacity_per_key: int) -> None:
+        self._changed = threading.Condition(threading.Lock())
+        self._capacity = capacity_per_key
+        self._items: dict[K, deque[T]] = {}
+        self._turns: deque[K] = deque()  # keys that have items, each once, the next to be served first
+        self._closed = False
+        self._dropped: dict[K, int] = {}
+
+    def put(self, key: K, item: T) -> bool:
+        """Add an item. False if the mailbox is closed."""
+        with self._changed:
+            if self._closed:
+                return False
+            items = self._items.get(key)
+            if items is None:
+                items = self._items[key] = deque(maxlen=self._capacity)
+                self._turns.append(key)
+            elif len(items) == self._capacity:
+                self._dropped[key] = self._dropped.get(key, 0) + 1
+            items.append(item)
+            self._changed.notify()
+            return True
+
+    def get(self, timeout: float | None = None) -> tuple[K, T] | None:
+        """Fetch the oldest item of the key whose turn it is, waiting up to ``timeout`` seconds (None: for ever)."""
+        with self._changed:
+            _wait_until(self._changed, lambda: bool(self._turns) or self._closed, timeout)
+            if not self._turns:
+                return None
+            key = self._turns.popleft()
+            items = self._items[key]
+            item = items.popleft()
+            if items:
+                self._turns.append(key)
+            else:
+                del self._items[key]
+            return key, item
+
+    def dropped(self, key: K) -> int:
+        """Items of this key that nobody fetched in time."""
+        with self._changed:
+            return self._dropped.get(key, 0)
+
+    def forget(self, key: K) -> None:
+        """Drop a key, its items and its counter."""
+        with self._changed:
+            self._dropped.pop(key, None)
+            if self._items.pop(key, None) is not None:
+                self._turns.remove(key)
+
+    def close(self) -> None:
+        with self._changed:
+            self._closed = True
+            self._changed.notify_all()
+
+
+def _wait_until(changed: threading.Condition, ready: Callable[[], bool], timeout: float | None) -> None:
+    """Wait on the condition; like Condition.wait_for, without a clock read when there is something already."""
+    if timeout is None:
+        while not ready():
+            changed.wait()
+        return
+    deadline = None
+    while not ready():
+        now = time.monotonic()
+        deadline = now + timeout if deadline is None else deadline
+        if now >= deadline:
+            return
+        changed.wait(deadline - now)
