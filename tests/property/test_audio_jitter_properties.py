@@ -1,0 +1,43 @@
+"""Whatever arrives, in whatever order: each frame is counted once, sound never goes back in time, memory is bounded."""
+
+from hypothesis import given
+from hypothesis import strategies as st
+
+from udpconf.limits import MS
+from udpconf.proto.audio_jitter import FRAME_US, FRAMES_MAX, AudioJitterBuffer
+
+STEPS = st.lists(
+    st.tuples(
+        st.integers(0, 60),  # sequence number, relative to the time so far
+        st.integers(-300 * MS, 300 * MS),  # error of the capture time
+        st.integers(0, 15 * MS),  # time that passes
+        st.booleans(),  # a copy
+        st.integers(0, 2),  # pops
+        st.booleans(),  # quiet
+    ),
+    max_size=300,
+)
+
+
+@given(steps=STEPS, exact=st.booleans())
+def test_every_frame_is_counted_once_and_order_is_kept(
+    steps: list[tuple[int, int, int, bool, int, bool]], exact: bool
+) -> None:
+    buffer = AudioJitterBuffer()
+    now_us = 0
+    numbers: list[int] = []
+    for offset, error_us, passed_us, copy, pops, quiet in steps:
+        now_us += passed_us
+        number = now_us // FRAME_US + offset
+        capture_us = number * FRAME_US + (0 if exact else error_us)
+        buffer.push(number, capture_us, number.to_bytes(4, "big"), now_us, copy=copy)
+        for _ in range(pops):
+            frame = buffer.pop(now_us, quiet=quiet)
+            given_out = [*buffer.skipped, *([frame] if frame else [])]
+            numbers += [int.from_bytes(out.data, "big") for out in given_out if out.data is not None]
+        assert len(buffer._waiting) <= FRAMES_MAX
+        counts = buffer.counts
+        ends = counts.played + counts.skipped + counts.duplicate + counts.late + counts.dropped
+        assert counts.pushed == ends + len(buffer._waiting)
+        assert buffer.counts.played + buffer.counts.skipped == len(numbers)
+    assert numbers == sorted(set(numbers)), "played once each, in order"

@@ -1,0 +1,210 @@
+"""The audio jitter buffer in virtual time: loss, jitter, drift, gaps; every frame is counted once."""
+
+import random
+from typing import NamedTuple
+
+import pytest
+
+from udpconf.frames import OpusFrame
+from udpconf.limits import AUDIO_BUFFER_US, MS, SECOND
+from udpconf.proto.audio_jitter import FRAME_US, FRAMES_MAX, GAP_FRAMES, AudioJitterBuffer
+
+# A frame can be sent once its last sample is there, and Opus looks 2.5 ms ahead.
+FRAMING_US = 12_500
+
+
+class Run(NamedTuple):
+    buffer: AudioJitterBuffer
+    popped: list[tuple[int, OpusFrame | None]]  # time of the call, what it gave
+    skipped: list[OpusFrame]
+
+    def delays_us(self) -> list[int]:
+        return sorted(at - frame.capture_us for at, frame in self.popped if frame and frame.data)
+
+    def concealed(self) -> int:
+        return sum(frame is not None and frame.data is None for _, frame in self.popped)
+
+
+def listen(
+    seconds: int,
+    *,
+    path_us: int = 1 * MS,
+    jitter_us: int = 0,
+    loss: float = 0.0,
+    drift_ppm: int = 0,
+    unsent: range = range(0),
+    late: dict[int, int] | None = None,
+    quiet: bool = False,
+    seed: int = 1,
+) -> Run:
+    """A stream over a path, popped every 10 ms by a thread that is up to 1.5 ms late. Frame n is captured at n * 10 ms."""
+    source = random.Random(seed)
+    arrivals = []
+    for number in range(seconds * 100):
+        if number in unsent or source.random() < loss:
+            continue
+        delay_us = FRAMING_US + path_us + source.randint(0, jitter_us) + (late or {}).get(number, 0)
+        arrivals.append((number * FRAME_US + delay_us, number))
+    arrivals.sort(reverse=True)
+    buffer, seen, popped, skipped = AudioJitterBuffer(), set[int](), [], list[OpusFrame]()
+    due = 3_333.0
+    while due < seconds * SECOND:
+        now_us = int(due) + source.randint(0, 1_500)
+        while arrivals and arrivals[-1][0] <= now_us:
+            arrival_us, number = arrivals.pop()
+            # Each packet repeats the frame before it; whoever unpacks it passes on what is new.
+            for offset in (0, 1):
+                of = number - offset
+                if of >= 0 and of not in seen and of not in unsent:
+                    seen.add(of)
+                    buffer.push(of, of * FRAME_US, b"opus", arrival_us, copy=offset == 1)
+        popped.append((now_us, buffer.pop(now_us, quiet=quiet)))
+        skipped += buffer.skipped
+        due += FRAME_US * (1 + drift_ppm / 1e6)
+    assert_conserved(buffer)
+    return Run(buffer, popped, skipped)
+
+
+def assert_conserved(buffer: AudioJitterBuffer) -> None:
+    counts = buffer.counts
+    waiting = len(buffer._waiting)
+    ends = counts.played + counts.skipped + counts.duplicate + counts.late + counts.dropped
+    assert counts.pushed == ends + waiting, counts
+
+
+def test_on_a_steady_path_the_buffer_adds_little_and_loses_nothing() -> None:
+    run = listen(30)
+    delays = run.delays_us()
+    assert run.concealed() == 0
+    assert delays[len(delays) // 2] - FRAMING_US < 12 * MS
+    assert run.buffer.counts.lost == run.buffer.counts.late == 0
+
+
+@pytest.mark.parametrize("jitter_ms", [5, 20, 50, 100])
+def test_jitter_is_absorbed_by_a_delay_not_much_larger(jitter_ms: int) -> None:
+    run = listen(30, jitter_us=jitter_ms * MS)
+    delays = run.delays_us()
+    # The window sees the path's worst only after a while; each surprise until then stretches a frame or two.
+    assert run.concealed() <= 20
+    # One frame for the copies that overtake their originals, the margin, and the dead band.
+    assert delays[len(delays) // 2] - FRAMING_US <= (jitter_ms + 25) * MS
+
+
+def test_a_single_lost_packet_is_repaired_by_the_copy_in_the_next() -> None:
+    run = listen(30, loss=0.02)
+    # What stays lost is two packets in a row, one in 2500.
+    assert run.concealed() <= 12
+    assert run.buffer.counts.lost <= 5
+    delays = run.delays_us()
+    assert delays[len(delays) // 2] - FRAMING_US < 30 * MS
+
+
+@pytest.mark.parametrize("jitter_ms", [0, 20])
+def test_at_a_fifth_of_packets_lost_only_neighbours_are_concealed(jitter_ms: int) -> None:
+    run = listen(60, loss=0.2, jitter_us=jitter_ms * MS)
+    assert run.concealed() / len(run.popped) < 0.055, "0.2 * 0.2, and a little waiting"
+
+
+@pytest.mark.parametrize("drift_ppm", [-200, 200])
+def test_a_drifting_clock_is_followed_one_frame_at_a_time(drift_ppm: int) -> None:
+    run = listen(300, drift_ppm=drift_ppm)
+    delays = run.delays_us()
+    # 200 ppm of 300 s are six frames.
+    moved = run.buffer.counts.skipped if drift_ppm > 0 else run.buffer.counts.stretched
+    assert 5 <= moved <= 9
+    assert delays[-1] - delays[0] < 30 * MS
+    assert run.buffer.counts.lost == 0
+
+
+def test_a_burst_of_late_frames_costs_latency_for_seconds_but_no_sound() -> None:
+    late = {1000 + index: 80 * MS - index * 10 * MS for index in range(8)}
+    run = listen(40, late=late)
+    assert run.buffer.counts.lost == 0
+    assert run.buffer.counts.late == 0
+    ends = [at - frame.capture_us for at, frame in run.popped[-500:] if frame and frame.data]
+    assert max(ends) - FRAMING_US < 25 * MS, "the delay came down again"
+
+
+def test_in_quiet_the_delay_comes_down_at_once() -> None:
+    late = {1000 + index: 80 * MS - index * 10 * MS for index in range(8)}
+    loud, quiet = listen(12, late=late), listen(12, late=late, quiet=True)
+    assert quiet.buffer.delay_us is not None
+    assert loud.buffer.delay_us is not None
+    assert quiet.buffer.counts.skipped >= loud.buffer.counts.skipped
+
+
+def test_a_frame_left_out_is_given_to_the_recorder() -> None:
+    run = listen(60, drift_ppm=400)
+    heard = {frame.capture_us for _, frame in run.popped if frame and frame.data}
+    left_out = {frame.capture_us for frame in run.skipped}
+    assert left_out
+    assert not heard & left_out
+    everything = heard | left_out
+    assert everything == set(range(min(everything), max(everything) + 1, FRAME_US))
+
+
+def test_a_muted_sender_is_concealed_briefly_then_silent_then_clean_again() -> None:
+    run = listen(20, unsent=range(500, 1500))
+    silent = [frame for at, frame in run.popped if 6 * SECOND < at < 15 * SECOND]
+    assert not any(silent)
+    back = [(at, frame) for at, frame in run.popped if at > 15 * SECOND and frame]
+    assert all(frame.data for _, frame in back), "no concealment at the return"
+    assert back[0][1].capture_us == 15 * SECOND
+    assert run.buffer.counts.stretched <= GAP_FRAMES
+
+
+def test_nothing_is_played_before_the_first_frame() -> None:
+    buffer = AudioJitterBuffer()
+    assert buffer.pop(0) is None
+    assert buffer.delay_us is None
+    assert buffer.target_us is None
+
+
+@pytest.mark.parametrize("count", [FRAMES_MAX - 1, FRAMES_MAX, FRAMES_MAX + 1])
+def test_the_buffer_holds_400_ms_and_drops_the_oldest(count: int) -> None:
+    buffer = AudioJitterBuffer()
+    for number in range(count):
+        buffer.push(number, number * FRAME_US, b"opus", number * FRAME_US + FRAMING_US)
+    assert buffer.counts.dropped == max(0, count - FRAMES_MAX)
+    assert AUDIO_BUFFER_US == FRAMES_MAX * FRAME_US
+    assert_conserved(buffer)
+
+
+def test_late_and_duplicate_frames_are_told_apart() -> None:
+    buffer = AudioJitterBuffer()
+    for number in (0, 1, 3, 4, 5):
+        buffer.push(number, number * FRAME_US, b"opus", number * FRAME_US + FRAMING_US)
+    for tick in range(5):
+        buffer.pop(50 * MS + tick * FRAME_US)
+    assert buffer.counts.lost == 1
+    buffer.push(2, 2 * FRAME_US, b"opus", 100 * MS)
+    buffer.push(1, 1 * FRAME_US, b"opus", 100 * MS)
+    assert buffer.counts.late == 1
+    assert buffer.counts.duplicate == 1
+    assert_conserved(buffer)
+
+
+def test_a_clock_that_is_set_makes_the_buffer_measure_anew() -> None:
+    buffer = AudioJitterBuffer()
+    heard = 0
+    for number in range(2000):
+        now_us = number * FRAME_US + FRAMING_US
+        step_us = 3600 * SECOND if number >= 1000 else 0
+        buffer.push(number, number * FRAME_US + step_us, b"opus", now_us)
+        frame = buffer.pop(now_us + 2 * MS)
+        heard += number >= 1200 and frame is not None and frame.data is not None
+    assert heard == 800
+    assert_conserved(buffer)
+
+
+def test_a_leap_in_the_sequence_numbers_is_not_concealed_frame_by_frame() -> None:
+    buffer = AudioJitterBuffer()
+    made_up = 0
+    for tick in range(200):
+        number = tick if tick < 100 else tick + 100_000
+        now_us = tick * FRAME_US + FRAMING_US
+        buffer.push(number, tick * FRAME_US, b"opus", now_us)
+        frame = buffer.pop(now_us + 2 * MS)
+        made_up += frame is not None and frame.data is None
+    assert made_up < 5
+    assert buffer.counts.lost == 100_000

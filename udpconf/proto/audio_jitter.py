@@ -1,0 +1,275 @@
+"""When each 10 ms of sound is due: one client's audio jitter buffer, free of clocks and threads.
+
+Whoever plays calls ``pop`` once for every 10 ms that the loudspeaker takes. Frames wait here until they are as old as
+the target delay: the 99.5 % quantile of what the last five seconds took from capture to arrival, and a margin. When the
+real delay strays from the target for long (jitter came or went, or one of the clocks runs fast), one frame is stretched
+or left out, if possible while it is quiet. The same rule follows the drift of the clocks.
+
+Nothing has arrived at all: the sound is stretched, not lost, so a burst of late frames costs latency for a second, not
+speech. Something later has arrived: the frame is lost.
+"""
+
+from collections import deque
+from dataclasses import dataclass
+
+from udpconf.frames import OpusFrame
+from udpconf.limits import AUDIO_BUFFER_US, MS, SECOND
+
+FRAME_US = 10 * MS
+FRAMES_MAX = AUDIO_BUFFER_US // FRAME_US
+# Five seconds of frames: a disturbance is forgotten that soon.
+WINDOW_FRAMES = 500
+# Of those, two may come too late. Jamulus allows 0.05 %, NetEQ 5 %; a stretched frame is cheap here, latency is not.
+QUANTILE = 0.995
+# pop() is called from a thread, which is late by up to 2 ms as a rule; the rest lets the delay stray by RAISE_US.
+MARGIN_US = 5 * MS
+# Until a second of frames has been measured, the quantile is a guess.
+START_FRAMES = 100
+START_MARGIN_US = 10 * MS
+# Each packet repeats the frame before it, so a lost packet is repaired one packet later: waiting for that pays off for
+# as long as copies were of use in the last ten seconds.
+COPY_MEMORY_US = 10 * SECOND
+# The delay may be less than the target by the one and more by the other; together more than one frame, or it would be
+# stretched and shortened in turns.
+RAISE_US = 3 * MS
+LOWER_US = 9 * MS
+# Noise in the calls of pop() is averaged out over this many of them.
+DELAY_SMOOTHING = 1 / 16
+# How long the sound must stay loud before a frame is stretched or left out all the same, and from which distance on
+# there is no waiting for quiet. Chosen, not measured.
+PATIENCE_US = 1 * SECOND
+HURRY_US = 60 * MS
+# A stream that is silent for so long has been muted or has gone: no concealment, and a clean start afterwards.
+GAP_US = 200 * MS
+GAP_FRAMES = GAP_US // FRAME_US
+# Consecutive frames whose capture times are further from 10 ms apart than this have a hole in the sound between them.
+CAPTURE_JUMP_US = 20 * MS
+# Delays do not jump so far; a sender's clock that is set does, and then nothing measured before is true.
+CLOCK_JUMP_US = 1 * SECOND
+# How far back a second arrival is told from a late one.
+REMEMBERED_FRAMES = 128
+
+
+@dataclass(slots=True)
+class AudioCounts:
+    """What became of the frames: pushed = played + skipped + duplicate + late + dropped + those that wait."""
+
+    pushed: int = 0
+    played: int = 0
+    skipped: int = 0  # left out to shorten the delay
+    duplicate: int = 0  # had arrived before
+    late: int = 0  # its time was over
+    dropped: int = 0  # the buffer was full
+    lost: int = 0  # never came in time, concealed
+    stretched: int = 0  # concealment played while waiting, in place of no frame
+
+
+class AudioJitterBuffer:
+    """One stream's frames between the network and the decoder.
+
+    Attributes:
+        counts: see AudioCounts.
+        skipped: the frames that the latest ``pop`` left out, in order; a recording wants them.
+        target_us: the delay from capture to ``pop`` that is aimed at; None before the first frame.
+    """
+
+    def __init__(self) -> None:
+        self.counts = AudioCounts()
+        self.skipped: list[OpusFrame] = []
+        self.target_us: int | None = None
+        self._waiting: dict[int, OpusFrame] = {}
+        self._last: int | None = None  # highest sequence number that was played, lost, skipped or dropped
+        self._recent: deque[int] = deque(maxlen=REMEMBERED_FRAMES)  # of those, the ones that had arrived
+        self._delays: deque[int] = deque(maxlen=WINDOW_FRAMES)  # capture to arrival, copies left out
+        self._measured = 0
+        self._copy_us: int | None = None  # latest arrival of a copy that was needed
+        self._running = False
+        self._clock_us = 0  # while running: capture time of the sound that is due next
+        self._delay_us = 0.0  # while running: smoothed time from capture to pop
+        self._stretching = 0  # pops since the last one that dealt with a frame
+        self._astray_us: int | None = None  # since when the delay has been away from the target
+        self._last_pop_us: int | None = None
+
+    @property
+    def delay_us(self) -> int | None:
+        """Smoothed time from capture to ``pop``, microseconds; None while nothing plays."""
+        return round(self._delay_us) if self._running else None
+
+    # --- input -------------------------------------------------------------------------------------------------------
+
+    def push(
+        self, sequence_number: int, capture_us: int, data: bytes, arrival_us: int, *, copy: bool = False
+    ) -> None:
+        """Take a frame that arrived: an original, or the copy that a later packet carried.
+
+        Args:
+            sequence_number: counts frames, unwrapped.
+            capture_us: on this machine's clock.
+            data: one Opus frame of 10 ms.
+            arrival_us: when its packet came.
+            copy: it came in place of an original that had not arrived.
+        """
+        self.counts.pushed += 1
+        past = self._last is not None and sequence_number <= self._last
+        if sequence_number in self._waiting or (past and sequence_number in self._recent):
+            self.counts.duplicate += 1
+            return
+        self._measure(arrival_us - capture_us, arrival_us, copy=copy)
+        if past:
+            self.counts.late += 1
+            return
+        self._waiting[sequence_number] = OpusFrame(capture_us, data)
+        if len(self._waiting) > FRAMES_MAX:
+            oldest = min(self._waiting)
+            del self._waiting[oldest]
+            self.counts.dropped += 1
+            self._pass(oldest)
+
+    # --- output ------------------------------------------------------------------------------------------------------
+
+    def pop(self, now_us: int, *, quiet: bool = False) -> OpusFrame | None:
+        """What to play for the next 10 ms.
+
+        Args:
+            now_us: the time of the call.
+            quiet: what played last was quiet, so this is a good moment to stretch or shorten.
+
+        Returns:
+            A frame; one without data where sound is to be made up; None when there is nothing to play at all.
+        """
+        self.skipped = []
+        if self._last_pop_us is not None and now_us - self._last_pop_us > GAP_US:
+            self._running = False  # nobody listened
+        self._last_pop_us = now_us
+        if not self._running and not self._start(now_us):
+            return None
+        if not self._waiting:
+            return self._stretch()
+        assert self._last is not None
+        first = min(self._waiting)
+        missing = first - self._last - 1
+        if missing > GAP_FRAMES:
+            self._running = False
+            return self.pop(now_us)
+        if missing:
+            # Each stretched frame already stood for one of them.
+            stood_for = min(self._stretching, missing)
+            self._lose(self._last + stood_for)
+            self._clock_us += stood_for * FRAME_US
+            self._delay_us -= stood_for * FRAME_US
+            self._stretching = 0
+            if missing > stood_for:
+                self._lose(self._last + 1)
+                self._clock_us += FRAME_US
+                return OpusFrame(self._clock_us - FRAME_US, None)
+        return self._play(first, now_us, quiet=quiet)
+
+    def _start(self, now_us: int) -> bool:
+        """Begin, or begin again after a gap, as soon as the oldest frame of use is due."""
+        if not self._waiting or self.target_us is None:
+            return False
+        first = min(self._waiting)
+        while now_us - self._waiting[first].capture_us > self.target_us + LOWER_US and len(self._waiting) > 1:
+            self._skip(first)
+            first = min(self._waiting)
+        capture_us = self._waiting[first].capture_us
+        if now_us - capture_us < self.target_us - RAISE_US:
+            return False
+        if self._last is not None:
+            self.counts.lost += first - self._last - 1
+        self._last = first - 1
+        self._running = True
+        self._clock_us = capture_us
+        self._delay_us = float(now_us - capture_us)
+        self._stretching = 0
+        self._astray_us = None
+        return True
+
+    def _play(self, sequence_number: int, now_us: int, *, quiet: bool) -> OpusFrame | None:
+        assert self.target_us is not None
+        frame = self._waiting[sequence_number]
+        delay_us = now_us - frame.capture_us
+        if self._stretching or abs(frame.capture_us - self._clock_us) > CAPTURE_JUMP_US:
+            # After a break there is nothing to average, and no harm in waiting until the frame is due.
+            self._delay_us = float(delay_us)
+            self._clock_us = frame.capture_us
+            if delay_us < self.target_us - RAISE_US:
+                return self._stretch()
+        self._delay_us += (delay_us - self._delay_us) * DELAY_SMOOTHING
+        if self._is_time_to_adjust(now_us, quiet=quiet):
+            if self._delay_us < self.target_us:
+                return self._stretch()
+            if sequence_number + 1 in self._waiting:
+                self._skip(sequence_number)
+                self._delay_us -= FRAME_US
+                sequence_number += 1
+                frame = self._waiting[sequence_number]
+        del self._waiting[sequence_number]
+        self._pass(sequence_number)
+        self.counts.played += 1
+        self._clock_us = frame.capture_us + FRAME_US
+        self._stretching = 0
+        return frame
+
+    def _is_time_to_adjust(self, now_us: int, *, quiet: bool) -> bool:
+        assert self.target_us is not None
+        astray_us = self._delay_us - self.target_us
+        if -RAISE_US <= astray_us <= LOWER_US:
+            self._astray_us = None
+            return False
+        if self._astray_us is None:
+            self._astray_us = now_us
+        if quiet or abs(astray_us) > HURRY_US or now_us - self._astray_us >= PATIENCE_US:
+            self._astray_us = now_us
+            return True
+        return False
+
+    def _stretch(self) -> OpusFrame | None:
+        """10 ms of made-up sound that stand for no frame; after 200 ms of them the stream counts as silent."""
+        self._stretching += 1
+        if self._stretching > GAP_FRAMES:
+            self._running = False
+            return None
+        self.counts.stretched += 1
+        self._delay_us += FRAME_US
+        return OpusFrame(self._clock_us, None)
+
+    # --- what becomes of a frame -------------------------------------------------------------------------------------
+
+    def _skip(self, sequence_number: int) -> None:
+        self.skipped.append(self._waiting.pop(sequence_number))
+        self.counts.skipped += 1
+        self._pass(sequence_number)
+
+    def _lose(self, up_to: int) -> None:
+        assert self._last is not None
+        self.counts.lost += up_to - self._last
+        self._last = up_to
+
+    def _pass(self, sequence_number: int) -> None:
+        self._last = sequence_number
+        self._recent.append(sequence_number)
+
+    # --- the target --------------------------------------------------------------------------------------------------
+
+    def _measure(self, delay_us: int, arrival_us: int, *, copy: bool) -> None:
+        if copy:
+            self._copy_us = arrival_us
+        elif self._delays and abs(delay_us - self._delays[-1]) > CLOCK_JUMP_US:
+            self._delays.clear()
+        if not copy:
+            self._delays.append(delay_us)
+            self._measured += 1
+        # A quantile costs a sort: ten times a second is enough, unless this frame would have come too late.
+        if self._measured % 10 == 0 or self.target_us is None or delay_us > self.target_us:
+            self.target_us = self._target(arrival_us, delay_us)
+
+    def _target(self, now_us: int, latest_delay_us: int) -> int:
+        ordered = sorted(self._delays) or [latest_delay_us]
+        lateness_us = ordered[int(QUANTILE * (len(ordered) - 1))] - ordered[0] + MARGIN_US
+        if self._measured < START_FRAMES:
+            lateness_us += START_MARGIN_US
+        if self._copy_us is not None and now_us - self._copy_us < COPY_MEMORY_US:
+            lateness_us += FRAME_US
+        # Two frames of the bound are left for the frame that plays and the one that arrives.
+        return ordered[0] + min(lateness_us, AUDIO_BUFFER_US - 2 * FRAME_US)
