@@ -1,0 +1,292 @@
+"""A UDP proxy that makes a good path bad: sockets and the real clock around the link emulator. No root, every OS.
+
+    client ─► listening port ─► Link up   ─► a socket of this client's own ─► target
+    client ◄─ listening port ◄─ Link down ◄─ the same socket                ◄─ target
+
+The target sees one address a client and listening port, as behind a NAT. All ports and clients share one link in each
+direction, as the users of one access line do.
+
+It is a thread, so whatever holds the interpreter's lock holds up the packets too (up to sys.getswitchinterval(), 5 ms).
+Give it a process of its own where that matters.
+"""
+
+import contextlib
+import select
+import socket
+import threading
+from collections.abc import Mapping
+from typing import NamedTuple, Self, cast
+
+from udpconf.emulation.link import DuplexLink, LinkConditions, LinkCounters
+from udpconf.emulation.real_time import monotonic_us, sharpen_timers
+
+Address = tuple[str, int] | tuple[str, int, int, int]
+
+# Pairs of client and listening port. select() takes descriptors up to 1023 (512 of them on Windows), and the process
+# around may have some of its own. When full, the one that was idle longest makes room.
+FLOWS_MAX = 256
+# Datagrams of one socket in a row, before the others and the timers get their turn: some 0.3 ms of work.
+RECEIVE_BATCH = 16
+DATAGRAM_MAX_BYTES = 65_535
+# A burst of a large lossless frame fits; the kernel may grant less.
+SOCKET_BUFFER_BYTES = 4 << 20
+# What a datagram occupies on the wire besides its payload.
+HEADER_BYTES = {socket.AF_INET: 20 + 8, socket.AF_INET6: 40 + 8}
+
+
+class ProxyCounters(NamedTuple):
+    """A snapshot; the two links' counters add up."""
+
+    up: LinkCounters  # from the clients to the targets
+    down: LinkCounters
+    flows: int  # pairs of client and listening port that are open now
+    flows_evicted: int  # closed to make room for a new one
+    not_sent: (
+        int  # out of a link, but the socket would not take them (buffer full, flow evicted, nobody listening)
+    )
+
+
+class Listener:
+    """One listening port and where it leads."""
+
+    def __init__(self, sock: socket.socket, target: Address) -> None:
+        self.socket = sock
+        self.port = int(sock.getsockname()[1])
+        self.target = target
+        self.flows: dict[Address, Flow] = {}
+
+
+class Flow:
+    """One client on one listening port."""
+
+    def __init__(self, listener: Listener, client: Address, sock: socket.socket) -> None:
+        self.listener = listener
+        self.client = client
+        self.socket = sock
+        self.used_us = 0
+
+
+class Packet(NamedTuple):
+    """What travels through the links."""
+
+    flow: Flow
+    data: bytes
+
+
+class UdpProxy:
+    """Passes datagrams between clients and targets through a bad link in each direction.
+
+    Args:
+        listen_host: address to listen on, IPv4 or IPv6.
+        targets: listening port -> (host, port) to forward to. Port 0 listens on any free port, see ports.
+        up: what happens to datagrams from the clients to the targets.
+        down: what happens on the way back; None: the same.
+        seed: one seed, one luck for the n-th datagram of each direction.
+
+    start() raises OSError, with the address in its message, if a port is in use or an address cannot be resolved.
+    stop() may be called from any other thread, any number of times. A proxy runs once.
+    """
+
+    def __init__(
+        self,
+        listen_host: str,
+        targets: Mapping[int, tuple[str, int]],
+        up: LinkConditions,
+        down: LinkConditions | None = None,
+        *,
+        seed: int | str = 1,
+    ) -> None:
+        self._listen_host = listen_host
+        self._targets = dict(targets)
+        self._link: DuplexLink[Packet] = DuplexLink(up, up if down is None else down, seed)
+        self._listeners: list[Listener] = []
+        self._listener_of: dict[int, Listener] = {}  # by file descriptor
+        self._flow_of: dict[int, Flow] = {}
+        self._flows_evicted = 0
+        self._not_sent = 0
+        # Held by the thread while it works, not while it waits, so that counters are of one instant.
+        self._lock = threading.Lock()
+        self._stopping = False
+        self._wake_receive, self._wake_send = socket.socketpair()
+        self._thread = threading.Thread(target=self._run, name="udp-proxy", daemon=True)
+
+    @property
+    def ports(self) -> list[int]:
+        """The listening ports, in the order of targets; known once started."""
+        return [listener.port for listener in self._listeners]
+
+    @property
+    def counters(self) -> ProxyCounters:
+        with self._lock:
+            return ProxyCounters(
+                self._link.up.counters,
+                self._link.down.counters,
+                len(self._flow_of),
+                self._flows_evicted,
+                self._not_sent,
+            )
+
+    def start(self) -> None:
+        try:
+            for port, target in self._targets.items():
+                listener = open_listener(self._listen_host, port, target)
+                self._listeners.append(listener)
+                self._listener_of[listener.socket.fileno()] = listener
+        except OSError:
+            self._close_sockets()
+            raise
+        self._thread.start()
+
+    def stop(self) -> None:
+        """Close everything; what is on its way is lost. Counters and ports stay readable, as they were."""
+        self._stopping = True
+        self._wake()
+        if self._thread.ident is not None:
+            self._thread.join()
+        self._close_sockets()
+
+    def set_conditions(self, up: LinkConditions, down: LinkConditions | None = None) -> None:
+        """Change both links while they run. Raises ValueError if a value is out of range."""
+        with self._lock:
+            now_us = monotonic_us()
+            self._link.up.set_conditions(now_us, up)
+            self._link.down.set_conditions(now_us, up if down is None else down)
+        self._wake()  # a packet may be due earlier now
+
+    def __enter__(self) -> Self:
+        self.start()
+        return self
+
+    def __exit__(self, *exception: object) -> None:
+        self.stop()
+
+    # --- the thread --------------------------------------------------------------------------------------------------
+
+    def _run(self) -> None:
+        sharpen_timers()
+        wake = self._wake_receive.fileno()
+        while not self._stopping:
+            due_us = self._link.poll_timeout()
+            timeout = None if due_us is None else max(0, due_us - monotonic_us()) / 1e6
+            # select, not epoll: epoll rounds to milliseconds. 100 sockets cost it 10 us, 360 cost 27 us.
+            readable, _, _ = select.select([wake, *self._listener_of, *self._flow_of], [], [], timeout)
+            with self._lock:
+                self._deliver()
+                for descriptor in readable:
+                    if descriptor == wake:
+                        self._wake_receive.recv(4096)
+                    elif descriptor in self._listener_of:
+                        self._receive_from_clients(self._listener_of[descriptor])
+                    elif descriptor in self._flow_of:  # else evicted a moment ago
+                        self._receive_from_target(self._flow_of[descriptor])
+                    self._deliver()
+
+    def _receive_from_clients(self, listener: Listener) -> None:
+        overhead_bytes = HEADER_BYTES[listener.socket.family]
+        for _ in range(RECEIVE_BATCH):
+            try:
+                data, client = listener.socket.recvfrom(DATAGRAM_MAX_BYTES)
+            except OSError:  # nothing more, or an ICMP error of an earlier datagram (Windows)
+                return
+            now_us = monotonic_us()
+            flow = listener.flows.get(client)
+            if flow is None:
+                flow = self._open_flow(listener, client)
+                if flow is None:
+                    continue
+            flow.used_us = now_us
+            self._link.up.send(now_us, Packet(flow, data), len(data) + overhead_bytes)
+
+    def _receive_from_target(self, flow: Flow) -> None:
+        overhead_bytes = HEADER_BYTES[flow.socket.family]
+        for _ in range(RECEIVE_BATCH):
+            try:
+                data = flow.socket.recv(DATAGRAM_MAX_BYTES)
+            except OSError:  # nothing more, or nobody listens at the target (yet)
+                return
+            self._link.down.send(monotonic_us(), Packet(flow, data), len(data) + overhead_bytes)
+
+    def _deliver(self) -> None:
+        up, down = self._link.up, self._link.down
+        while (packet := up.poll_delivery(monotonic_us())) is not None:
+            try:
+                try:
+                    packet.flow.socket.send(packet.data)
+                except ConnectionRefusedError:  # of an earlier datagram, and this one was not sent
+                    packet.flow.socket.send(packet.data)
+            except OSError:
+                self._not_sent += 1
+        while (packet := down.poll_delivery(monotonic_us())) is not None:
+            try:
+                packet.flow.listener.socket.sendto(packet.data, packet.flow.client)
+            except OSError:
+                self._not_sent += 1
+
+    def _open_flow(self, listener: Listener, client: Address) -> Flow | None:
+        if len(self._flow_of) >= FLOWS_MAX:
+            idle = min(self._flow_of.values(), key=lambda flow: flow.used_us)
+            del self._flow_of[idle.socket.fileno()]
+            del idle.listener.flows[idle.client]
+            idle.socket.close()
+            self._flows_evicted += 1
+        family = socket.AF_INET6 if len(listener.target) == 4 else socket.AF_INET
+        try:
+            sock = new_socket(family)
+        except OSError:  # out of descriptors: this client waits, the others go on
+            self._not_sent += 1
+            return None
+        try:
+            sock.connect(listener.target)
+        except OSError:  # no route
+            self._not_sent += 1
+            sock.close()
+            return None
+        flow = Flow(listener, client, sock)
+        listener.flows[client] = flow
+        self._flow_of[sock.fileno()] = flow
+        return flow
+
+    def _wake(self) -> None:
+        with contextlib.suppress(OSError):  # stopped already
+            self._wake_send.send(b"\0")
+
+    def _close_sockets(self) -> None:
+        for flow in self._flow_of.values():
+            flow.socket.close()
+        for listener in self._listeners:
+            listener.socket.close()
+        self._wake_receive.close()
+        self._wake_send.close()
+
+
+def open_listener(host: str, port: int, target: tuple[str, int]) -> Listener:
+    """A bound socket and its resolved target. Raises OSError with the address in its message."""
+    family, address = resolve(host, port)
+    _, target_address = resolve(*target)
+    sock = new_socket(family)
+    try:
+        sock.bind(address)
+    except OSError as error:
+        sock.close()
+        raise OSError(error.errno, f"cannot listen on {host} port {port} (UDP): {error.strerror}") from error
+    return Listener(sock, target_address)
+
+
+def resolve(host: str, port: int) -> tuple[socket.AddressFamily, Address]:
+    """The first IPv4 or IPv6 address of a host. Raises OSError with the host in its message."""
+    try:
+        for family, _, _, _, address in socket.getaddrinfo(host, port, type=socket.SOCK_DGRAM):
+            if family in HEADER_BYTES:
+                return family, cast("Address", address)
+    except socket.gaierror as error:
+        raise OSError(error.errno, f"cannot resolve {host}: {error.strerror}") from error
+    raise OSError(f"{host} has neither an IPv4 nor an IPv6 address")
+
+
+def new_socket(family: socket.AddressFamily) -> socket.socket:
+    sock = socket.socket(family, socket.SOCK_DGRAM)
+    sock.setblocking(False)
+    for option in (socket.SO_RCVBUF, socket.SO_SNDBUF):
+        with contextlib.suppress(OSError):  # macOS refuses what Linux cuts to its limit
+            sock.setsockopt(socket.SOL_SOCKET, option, SOCKET_BUFFER_BYTES)
+    return sock
