@@ -13,6 +13,7 @@ Give it a process of its own where that matters.
 import contextlib
 import select
 import socket
+import sys
 import threading
 from collections.abc import Mapping
 from typing import NamedTuple, Self, cast
@@ -30,6 +31,9 @@ RECEIVE_BATCH = 16
 DATAGRAM_MAX_BYTES = 65_535
 # A burst of a large lossless frame fits; the kernel may grant less.
 SOCKET_BUFFER_BYTES = 4 << 20
+# asm-generic/socket.h; absent from Python's socket module.
+SO_SNDBUFFORCE = 32
+SO_RCVBUFFORCE = 33
 # What a datagram occupies on the wire besides its payload.
 HEADER_BYTES = {socket.AF_INET: 20 + 8, socket.AF_INET6: 40 + 8}
 
@@ -286,7 +290,11 @@ def resolve(host: str, port: int) -> tuple[socket.AddressFamily, Address]:
 def new_socket(family: socket.AddressFamily) -> socket.socket:
     sock = socket.socket(family, socket.SOCK_DGRAM)
     sock.setblocking(False)
-    for option in (socket.SO_RCVBUF, socket.SO_SNDBUF):
-        with contextlib.suppress(OSError):  # macOS refuses what Linux cuts to its limit
+    # Linux cuts the plain options to its limits (208 KiB by default) and gives root more; macOS refuses too much.
+    options = [socket.SO_RCVBUF, socket.SO_SNDBUF]
+    if sys.platform == "linux":
+        options += [SO_RCVBUFFORCE, SO_SNDBUFFORCE]
+    for option in options:
+        with contextlib.suppress(OSError):
             sock.setsockopt(socket.SOL_SOCKET, option, SOCKET_BUFFER_BYTES)
     return sock
