@@ -49,10 +49,10 @@ class Envelope(NamedTuple):
     truncated_packet_number: int  # low 24 bits
 
 
-def encode_envelope(epoch: int, channel: Channel, destination_id: int, packet_number: int) -> bytes:
-    """Return the header of a packet; ``packet_number`` is the whole number, its low 24 bits travel."""
-    flags = PROTECTED_BIT | (epoch & 3) << 5 | channel << 4
-    return _HEADER.pack(flags, destination_id, packet_number >> 16 & 0xFF, packet_number & 0xFFFF)
+def encode_envelope(envelope: Envelope) -> bytes:
+    epoch, channel, destination_id, number = envelope
+    flags = PROTECTED_BIT | epoch << 5 | channel << 4
+    return _HEADER.pack(flags, destination_id, number >> 16, number & 0xFFFF)
 
 
 def decode_envelope_untrusted(datagram: bytes) -> Envelope:
