@@ -46,13 +46,17 @@ def test_every_import_points_down() -> None:
             parts = name.split(".")
             if parts[0] != "udpconf":
                 if room in {"wire", "proto"}:
-                    assert parts[0] not in NO_IO, f"{path.relative_to(PACKAGE)} imports {name}: the core does no I/O"
+                    assert parts[0] not in NO_IO, (
+                        f"{path.relative_to(PACKAGE)} imports {name}: the core does no I/O"
+                    )
                 continue
             target = parts[1] if len(parts) > 1 else "__init__"
             if target == "__version__":
                 continue
             if room == "emulation":
-                assert target == "emulation", f"{path.relative_to(PACKAGE)} imports {name}: the judge knows nobody"
+                assert target == "emulation", (
+                    f"{path.relative_to(PACKAGE)} imports {name}: the judge knows nobody"
+                )
             assert target in allowed | (LEAVES if room not in LEAVES else set()), (
                 f"{path.relative_to(PACKAGE)} ({room}) imports {name} ({target})"
             )

@@ -92,8 +92,7 @@ class JitterBuffer:
     def poll_timeout(self) -> int | None:
         if not self._open:
             return None
-        head = next(iter(self._open.values()))
-        return head.capture_us + self._wait_us if head.complete else head.deadline_us
+        return self._release_at_us(next(iter(self._open.values())))
 
     @property
     def target_us(self) -> int:
@@ -105,6 +104,12 @@ class JitterBuffer:
     @property
     def _wait_us(self) -> int:
         return max(self._hold_us, self._latency_us or 0)
+
+    def _release_at_us(self, frame: OpenFrame) -> int:
+        if not frame.complete:
+            return frame.deadline_us
+        # Without a wait the clocks do not matter, and an offset still being learnt delays nothing.
+        return frame.capture_us + self._wait_us if self._wait_us else frame.last_arrival_us
 
     def _open_frame(self, now_us: int, shard: VideoShard, capture_us: int) -> OpenFrame:
         deadline_us = max(capture_us + self.target_us, now_us + FIRST_DATAGRAM_GRACE_US)
@@ -121,9 +126,7 @@ class JitterBuffer:
 
     def _release(self, now_us: int) -> None:
         while self._open:
-            head = next(iter(self._open.values()))
-            wait_until_us = head.capture_us + self._wait_us if head.complete else head.deadline_us
-            if now_us < wait_until_us:
+            if now_us < self._release_at_us(next(iter(self._open.values()))):
                 return
             self._release_head(now_us)
 

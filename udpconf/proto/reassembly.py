@@ -87,7 +87,7 @@ class OpenFrame:
         self._covered = 0
 
     def add(self, shard: VideoShard, now_us: int, budget: StreamBudget) -> ShardFate:
-        if shard.index >= shard.data_shards:
+        if shard.shard_index >= shard.data_shards:
             return ShardFate.REFUSED  # parity: nobody sends any yet
         if shard.description != self.description:
             return ShardFate.REFUSED
@@ -101,7 +101,9 @@ class OpenFrame:
             or not budget.take(size)
         ):
             return ShardFate.REFUSED
-        self._segments[shard.first_interval] = Segment(shard.first_interval, shard.interval_count, shard.payload)
+        self._segments[shard.first_interval] = Segment(
+            shard.first_interval, shard.interval_count, shard.payload
+        )
         self._covered += shard.interval_count
         self.coded_bytes += size
         self.last_arrival_us = now_us

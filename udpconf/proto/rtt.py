@@ -33,6 +33,11 @@ class RoundTrip:
         self._samples: deque[_Sample] = deque()
         self.offset_us: int | None = None  # peer's clock minus ours
 
+    def guess_offset(self, peer_us: int, now_us: int) -> None:
+        """Before the first exchange, a time the peer just sent is the best to be had; it errs by the way here."""
+        if self.offset_us is None:
+            self.offset_us = peer_us - now_us
+
     def handle_pong(self, ping_sent_us: int, received_us: int, sent_us: int, now_us: int) -> None:
         """Take one exchange; times that cannot be (a reply before its question) are ignored."""
         rtt_us = (now_us - ping_sent_us) - (sent_us - received_us)

@@ -5,8 +5,9 @@ from dataclasses import dataclass, field
 
 from udpconf.limits import SECOND
 
-# The live numbers (rates, loss) look back so far.
+# The live numbers (rates, loss) look back so far, in steps of so much.
 RECENT_US = 5 * SECOND
+STEP_US = SECOND // 5
 
 
 @dataclass(slots=True)
@@ -55,6 +56,8 @@ class Recent:
         self._marks: deque[tuple[int, tuple[float, ...]]] = deque()
 
     def mark(self, now_us: int, *totals: float) -> None:
+        if self._marks and now_us - self._marks[-1][0] < STEP_US:
+            return
         self._marks.append((now_us, totals))
         while len(self._marks) > 2 and now_us - self._marks[1][0] >= RECENT_US:
             self._marks.popleft()

@@ -84,13 +84,13 @@ class AudioBound(NamedTuple):
 
 
 class VideoShard(NamedTuple):
-    """A datagram's worth of one frame. ``index`` below ``data_shards``: whole intervals; from there on: parity."""
+    """A datagram's worth of one frame. ``shard_index`` below ``data_shards``: whole intervals; from there on: parity."""
 
     stream: int
     frame_id: int
     block: int
     blocks: int
-    index: int
+    shard_index: int
     data_shards: int  # of this block
     capture_us: int  # low 32 bits
     description: FrameDescription
@@ -160,7 +160,7 @@ def encode_video(shard: VideoShard) -> bytes:
             shard.frame_id & 0xFFFFFFFF,
             shard.block,
             shard.blocks,
-            shard.index,
+            shard.shard_index,
             shard.data_shards,
             shard.capture_us & 0xFFFFFFFF,
             _encode_description(shard.description),
@@ -251,15 +251,26 @@ def _decode_description_untrusted(raw: bytes) -> FrameDescription:
 
 
 def _decode_video(plaintext: bytes, at: int) -> VideoShard:
-    (_, stream, frame_id, block, blocks, index, data_shards, capture_us, raw, high, low, interval_count) = (
-        _VIDEO.unpack_from(plaintext, at)
-    )
+    (
+        _,
+        stream,
+        frame_id,
+        block,
+        blocks,
+        shard_index,
+        data_shards,
+        capture_us,
+        raw,
+        high,
+        low,
+        interval_count,
+    ) = _VIDEO.unpack_from(plaintext, at)
     description = _decode_description_untrusted(raw)
     if not data_shards or block >= blocks:
         raise MalformedPacket("shard place")
     first_interval = high << 16 | low
     payload = plaintext[at + _VIDEO.size :]
-    if index < data_shards and (
+    if shard_index < data_shards and (
         not payload or not interval_count or first_interval + interval_count > description.interval_count
     ):
         raise MalformedPacket("intervals outside the picture")
@@ -268,7 +279,7 @@ def _decode_video(plaintext: bytes, at: int) -> VideoShard:
         frame_id,
         block,
         blocks,
-        index,
+        shard_index,
         data_shards,
         capture_us,
         description,

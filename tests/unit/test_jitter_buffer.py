@@ -1,0 +1,191 @@
+"""Frames leave in order: whole ones at once, those with holes at their deadline."""
+
+import pytest
+
+from tests.pictures import picture
+from udpconf.frames import ReceivedFrame
+from udpconf.limits import FRAME_MAX_BYTES, MS, OPEN_FRAMES_MAX, STREAM_REASSEMBLY_MAX_BYTES
+from udpconf.proto.jitter_buffer import OPEN_FRAMES_MIN, JitterBuffer
+from udpconf.proto.packetizer import packetize
+from udpconf.proto.playout import MARGIN_US
+from udpconf.proto.reassembly import ReassemblyBudget, ShardFate, StreamBudget
+from udpconf.wire.frames import VideoShard
+
+FRAME_US = 33_333
+ONE_WAY_US = 20 * MS
+
+
+def shards_of(frame_id: int) -> list[VideoShard]:
+    return packetize(picture(frame_id, frame_id * FRAME_US), frame_id)
+
+
+def feed(buffer: JitterBuffer, frame_id: int, *, lost: tuple[int, ...] = (), at_us: int | None = None) -> int:
+    now_us = frame_id * FRAME_US + ONE_WAY_US if at_us is None else at_us
+    for shard in shards_of(frame_id):
+        if shard.shard_index not in lost:
+            buffer.handle_shard(now_us, shard, frame_id * FRAME_US)
+    return now_us
+
+
+def drain(buffer: JitterBuffer) -> list[ReceivedFrame]:
+    frames = []
+    while (frame := buffer.poll_frame()) is not None:
+        frames.append(frame)
+    return frames
+
+
+def warm(buffer: JitterBuffer, count: int = 30) -> None:
+    for frame_id in range(count):
+        feed(buffer, frame_id)
+    assert len(drain(buffer)) == count
+
+
+@pytest.fixture
+def buffer() -> JitterBuffer:
+    return JitterBuffer(ReassemblyBudget(), None)
+
+
+def test_a_whole_frame_is_due_with_its_last_datagram(buffer: JitterBuffer) -> None:
+    feed(buffer, 0)
+    (frame,) = drain(buffer)
+    assert frame.encoded.complete
+    assert frame.received_us == ONE_WAY_US
+    assert buffer.poll_timeout() is None
+
+
+def test_a_frame_with_a_hole_waits_for_its_deadline_and_no_longer(buffer: JitterBuffer) -> None:
+    warm(buffer)
+    feed(buffer, 30, lost=(3,))
+    assert drain(buffer) == []
+    deadline_us = 30 * FRAME_US + ONE_WAY_US + MARGIN_US
+    assert buffer.poll_timeout() == deadline_us
+    buffer.handle_timeout(deadline_us - 1)
+    assert drain(buffer) == []
+    buffer.handle_timeout(deadline_us)
+    (frame,) = drain(buffer)
+    assert not frame.encoded.complete
+    assert buffer.counters.frames_with_holes == 1
+
+
+def test_a_newer_whole_frame_lets_the_older_one_go_first(buffer: JitterBuffer) -> None:
+    warm(buffer)
+    feed(buffer, 30, lost=(0,))
+    feed(buffer, 31, at_us=30 * FRAME_US + ONE_WAY_US + 1)
+    assert drain(buffer) == []
+    buffer.handle_timeout(30 * FRAME_US + ONE_WAY_US + MARGIN_US)
+    assert [frame.frame_id for frame in drain(buffer)] == [30, 31]
+
+
+def test_the_missing_datagram_completes_the_frame_at_once(buffer: JitterBuffer) -> None:
+    warm(buffer)
+    feed(buffer, 30, lost=(2,))
+    buffer.handle_shard(30 * FRAME_US + ONE_WAY_US + 1000, shards_of(30)[2], 30 * FRAME_US)
+    (frame,) = drain(buffer)
+    assert frame.encoded.complete
+    assert [s.first_interval for s in frame.encoded.segments] == sorted(
+        s.first_interval for s in frame.encoded.segments
+    )
+
+
+def test_late_and_repeated_datagrams_are_counted_and_change_nothing(buffer: JitterBuffer) -> None:
+    warm(buffer, 3)
+    assert buffer.handle_shard(5 * FRAME_US, shards_of(1)[0], FRAME_US) is ShardFate.LATE
+    first = shards_of(3)[0]
+    assert buffer.handle_shard(3 * FRAME_US + ONE_WAY_US, first, 3 * FRAME_US) is ShardFate.USED
+    assert buffer.handle_shard(3 * FRAME_US + ONE_WAY_US, first, 3 * FRAME_US) is ShardFate.DUPLICATE
+    assert drain(buffer) == []
+
+
+def test_a_shard_that_contradicts_its_frame_is_refused_and_costs_nothing(buffer: JitterBuffer) -> None:
+    warm(buffer, 3)
+    shards = shards_of(3)
+    now_us = 3 * FRAME_US + ONE_WAY_US
+    buffer.handle_shard(now_us, shards[0], 3 * FRAME_US)
+    liar = shards[1]._replace(description=shards[1].description._replace(width=320))
+    assert buffer.handle_shard(now_us, liar, 3 * FRAME_US) is ShardFate.REFUSED
+    other = shards[0]._replace(payload=b"something else")
+    assert buffer.handle_shard(now_us, other, 3 * FRAME_US) is ShardFate.REFUSED
+    parity = shards[1]._replace(shard_index=shards[1].data_shards)
+    assert buffer.handle_shard(now_us, parity, 3 * FRAME_US) is ShardFate.REFUSED
+    for shard in shards[1:]:
+        assert buffer.handle_shard(now_us, shard, 3 * FRAME_US) is ShardFate.USED
+    assert drain(buffer)[0].encoded.complete
+
+
+def test_intervals_claimed_twice_never_reach_the_decoder(buffer: JitterBuffer) -> None:
+    shards = shards_of(0)
+    overlapping = shards[1]._replace(first_interval=shards[1].first_interval - 1)
+    for shard in (shards[0], overlapping, *shards[2:]):
+        buffer.handle_shard(ONE_WAY_US, shard, 0)
+    buffer.handle_timeout(1_000_000)
+    (frame,) = drain(buffer)
+    covered = [
+        interval
+        for segment in frame.encoded.segments
+        for interval in range(segment.first_interval, segment.first_interval + segment.interval_count)
+    ]
+    assert len(covered) == len(set(covered))
+
+
+def test_a_frame_that_never_showed_a_datagram_counts_as_skipped(buffer: JitterBuffer) -> None:
+    warm(buffer, 3)
+    feed(buffer, 5)
+    drain(buffer)
+    assert buffer.counters.frames_skipped == 2
+
+
+def test_a_path_that_slows_down_costs_one_frame_then_the_deadline_has_learnt(buffer: JitterBuffer) -> None:
+    warm(buffer, 100)
+    for frame_id in range(100, 120):
+        sent_us = frame_id * FRAME_US
+        for place, shard in enumerate(shards_of(frame_id)):
+            at_us = sent_us + ONE_WAY_US + 60 * MS + place * MS
+            while (timer := buffer.poll_timeout()) is not None and timer < at_us:
+                buffer.handle_timeout(timer)
+            buffer.handle_shard(at_us, shard, sent_us)
+    frames = drain(buffer)
+    assert sum(not frame.encoded.complete for frame in frames) <= 2
+
+
+def test_open_frames_are_bounded(buffer: JitterBuffer) -> None:
+    for frame_id in range(200):
+        buffer.handle_shard(1000, shards_of(frame_id)[0], 0)
+        assert len(buffer._open) <= OPEN_FRAMES_MIN
+    patient = JitterBuffer(ReassemblyBudget(), 10_000_000)
+    for frame_id in range(200):
+        patient.handle_shard(1000, shards_of(frame_id)[0], 0)
+    assert len(patient._open) == OPEN_FRAMES_MAX
+
+
+def test_lip_sync_holds_frames_and_lets_go_again(buffer: JitterBuffer) -> None:
+    buffer.set_hold(60 * MS)
+    feed(buffer, 0)
+    assert drain(buffer) == []
+    assert buffer.poll_timeout() == 60 * MS
+    buffer.handle_timeout(60 * MS)
+    assert len(drain(buffer)) == 1
+    buffer.set_hold(0)
+    feed(buffer, 3)
+    assert len(drain(buffer)) == 1
+
+
+@pytest.mark.parametrize(("over", "granted"), [(-1, True), (0, True), (1, False)])
+def test_the_budget_counts_bytes_of_stream_and_server(over: int, granted: bool) -> None:
+    stream = StreamBudget(ReassemblyBudget())
+    assert stream.take(STREAM_REASSEMBLY_MAX_BYTES + over) is granted
+    server = ReassemblyBudget(1000)
+    one, two = StreamBudget(server), StreamBudget(server)
+    assert one.take(600)
+    assert two.take(400 + over) is granted
+    one.close()
+    assert server.used_bytes == (400 + over if granted else 0)
+
+
+def test_everything_taken_from_the_budget_is_given_back() -> None:
+    server = ReassemblyBudget()
+    buffer = JitterBuffer(server, None)
+    for frame_id in range(10):
+        feed(buffer, frame_id, lost=(frame_id % 3,))
+    buffer.close()
+    assert server.used_bytes == 0
+    assert FRAME_MAX_BYTES < STREAM_REASSEMBLY_MAX_BYTES

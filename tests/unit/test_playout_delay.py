@@ -1,0 +1,47 @@
+"""The deadline: least delay plus a quantile, up at once, down with the window."""
+
+from udpconf.limits import MS, SECOND
+from udpconf.proto.playout import INITIAL_TARGET_US, MARGIN_US, PlayoutDelay
+
+FRAME_US = 33_333
+
+
+def feed(playout: PlayoutDelay, first: int, count: int, delay_us: int) -> None:
+    for frame_id in range(first, first + count):
+        capture_us = frame_id * FRAME_US
+        playout.handle_arrival(capture_us + delay_us - 1000, frame_id, capture_us)
+        playout.handle_arrival(capture_us + delay_us, frame_id, capture_us)
+
+
+def test_before_the_first_frame_it_is_patient() -> None:
+    assert PlayoutDelay().target_us == INITIAL_TARGET_US
+
+
+def test_on_a_steady_path_it_is_the_paths_delay_and_a_margin() -> None:
+    playout = PlayoutDelay()
+    feed(playout, 0, 200, 25 * MS)
+    assert playout.target_us == 25 * MS + MARGIN_US
+
+
+def test_one_outlier_among_many_frames_does_not_move_it_but_a_few_do() -> None:
+    playout = PlayoutDelay()
+    feed(playout, 0, 110, 10 * MS)
+    feed(playout, 110, 1, 80 * MS)
+    assert playout.target_us == 10 * MS + MARGIN_US
+    feed(playout, 111, 2, 80 * MS)
+    assert playout.target_us == 80 * MS + MARGIN_US
+
+
+def test_a_late_datagram_of_a_frame_already_counted_raises_that_frames_sample() -> None:
+    playout = PlayoutDelay()
+    playout.handle_arrival(10 * MS, 0, 0)
+    playout.handle_arrival(60 * MS, 0, 0)
+    assert playout.target_us == 60 * MS + MARGIN_US
+
+
+def test_it_comes_back_within_five_seconds_of_the_path_calming() -> None:
+    playout = PlayoutDelay()
+    feed(playout, 0, 150, 10 * MS)
+    feed(playout, 150, 300, 110 * MS)
+    feed(playout, 450, 5 * SECOND // FRAME_US, 10 * MS)
+    assert playout.target_us == 10 * MS + MARGIN_US

@@ -1,0 +1,393 @@
+"""The client's endpoint: connects, sends frames and sound, notices a lost server and comes back by itself.
+
+    connecting ──WELCOME──► connected ──2 s of silence, or BYE──► reconnecting ──WELCOME──► connected
+        │                                                             │
+        └──refused, full, version──► failed ◄──refused, version───────┘         close(): BYE, then closed
+
+Without sockets, threads or clocks: feed it datagrams and the time, drain ``poll_transmit`` and ``poll_event`` after
+every input, call ``handle_timeout`` when ``poll_timeout`` says so.
+"""
+
+import hashlib
+from collections import deque
+from collections.abc import Callable
+from typing import Literal, NamedTuple
+
+from udpconf.frames import EncodedFrame
+from udpconf.limits import MS, REJOIN_AFTER_US, SECOND
+from udpconf.proto.audio_packets import AudioPacketizer
+from udpconf.proto.client_handshake import ClientHandshake
+from udpconf.proto.crypto import Direction
+from udpconf.proto.events import AUDIO_PATH, MAIN_PATH, ClientEvent, Connected, Disconnected, Failed, Transmit
+from udpconf.proto.pacer import Pacer
+from udpconf.proto.packetizer import packetize
+from udpconf.proto.room import Room
+from udpconf.proto.session import Session
+from udpconf.proto.stats import Recent, SenderStats
+from udpconf.wire.control import (
+    CLIENT_ID_BYTES,
+    RESUME_SECRET_BYTES,
+    Bye,
+    Confirm,
+    ControlKind,
+    Offer,
+    decode_bye_untrusted,
+    decode_welcome_untrusted,
+    encode_bye,
+    encode_confirm,
+)
+from udpconf.wire.envelope import Channel, MalformedPacket, decode_envelope_untrusted
+from udpconf.wire.frames import (
+    TOKEN_BYTES,
+    AudioBind,
+    AudioBound,
+    Control,
+    Feedback,
+    encode_audio,
+    encode_audio_bind,
+    encode_video,
+)
+
+State = Literal["connecting", "connected", "reconnecting", "closed", "failed"]
+
+# AUDIO_BIND is repeated like a HELLO. When the audio range is blocked by a firewall while the main port works, sound
+# moves to the main port, rather than being lost in silence.
+BIND_RETRY_US = 100 * MS
+BIND_GIVE_UP_US = 1500 * MS
+# "Tries again every second for as long as it runs": a handshake that failed for want of a place starts anew.
+RETRY_US = 1 * SECOND
+# The BYE may be lost: so long the endpoint waits for its acknowledgement.
+CLOSE_US = 250 * MS
+
+
+class ClientConfig(NamedTuple):
+    """What a client wants. ``passphrase`` None joins an open room."""
+
+    passphrase: str | None
+    name: str
+    video: bool = True
+    audio: bool = True
+    max_bitrate_kbps: int = 4000
+    latency_us: int | None = None
+    mux_audio: bool = False
+    null_cipher: bool = False  # simulations only
+
+
+def client_id_of(resume_secret: bytes) -> str:
+    """The public name of a client, which only the owner of the secret can claim again."""
+    return hashlib.sha256(b"udpconf client id" + resume_secret).digest()[:CLIENT_ID_BYTES].hex()
+
+
+class ClientEndpoint:
+    """One client's side of the protocol."""
+
+    def __init__(
+        self, config: ClientConfig, now_us: int, now_wall_us: int, entropy: Callable[[int], bytes]
+    ) -> None:
+        self.state: State = "connecting"
+        self.audio_port: int | None = None  # 0: muxed on the main port
+        self._config = config
+        self._entropy = entropy
+        self._wall_offset_us = now_wall_us - now_us
+        self._room = Room.open() if config.passphrase is None else Room.from_passphrase(config.passphrase)
+        self._resume_secret = entropy(RESUME_SECRET_BYTES)
+        self.client_id = client_id_of(self._resume_secret)
+        self._handshake: ClientHandshake | None = self._new_handshake(now_us)
+        self._retry_at_us: int | None = None
+        self._session: Session | None = None
+        self._connection_id = bytes(8)
+        self._pacer = Pacer(config.max_bitrate_kbps)
+        self._audio = AudioPacketizer()
+        self._transmits: deque[Transmit] = (
+            deque()
+        )  # drained after every input: never longer than one input makes it
+        self._events: deque[ClientEvent] = deque()
+        self._bind_token: bytes | None = None
+        self._bind_at_us: int | None = None
+        self._bind_since_us = 0
+        self._close_at_us: int | None = None
+        self._stats = SenderStats()
+        self._recent = Recent()
+        self._loss = Recent()
+        self._feedback: Feedback | None = None
+        self._earlier_bytes = self._earlier_packets = 0  # of the sessions before this one
+
+    # --- commands ---
+
+    def send_frame(self, now_us: int, frame_id: int, encoded: EncodedFrame) -> None:
+        """Queue a picture; without a session it is dropped and counted."""
+        if self.state != "connected":
+            self._stats.frames_dropped_away += 1
+            return
+        self._pacer.push([encode_video(shard) for shard in packetize(encoded, frame_id)])
+        self._stats.frames_sent += 1
+        self._drain_pacer(now_us)
+
+    def send_audio(self, now_us: int, data: bytes, capture_us: int) -> None:
+        """Send 10 ms of Opus; without a bound audio channel it is dropped."""
+        if self.state != "connected" or self._session is None or self.audio_port is None:
+            return
+        if self._bind_token is not None:
+            return  # AUDIO_BOUND is a round trip away
+        path = AUDIO_PATH if self.audio_port else MAIN_PATH
+        packet = encode_audio(self._audio.packetize(data, capture_us))
+        self._transmits.append(Transmit(path, None, self._session.seal(Channel.AUDIO, packet)))
+        self._stats.audio_frames_sent += 1
+
+    def close(self, now_us: int) -> None:
+        """Say goodbye; ``state`` is "closed" when it was acknowledged, or soon after."""
+        if self.state in ("closed", "failed"):
+            return
+        if self._session is None or self.state != "connected":
+            self.state = "closed"
+            return
+        self._pacer.clear()
+        self._session.send_control(now_us, ControlKind.BYE, encode_bye(Bye("the client left")))
+        self._close_at_us = now_us + CLOSE_US
+        self._flush_session()
+
+    # --- inputs ---
+
+    def handle_datagram(self, now_us: int, path: int, data: bytes) -> None:
+        if self.state in ("closed", "failed") or not data:
+            return
+        if data[0] < 0x80:
+            if self._handshake is not None and path == MAIN_PATH:
+                self._handshake.handle_datagram(now_us, data)
+                self._follow_handshake(now_us)
+            return
+        session = self._session
+        if session is None:
+            return
+        try:
+            envelope = decode_envelope_untrusted(data)
+        except MalformedPacket:
+            return
+        if envelope.destination_id != self._own_id:
+            return
+        for frame in session.handle_datagram(now_us, data, envelope):
+            if isinstance(frame, Control):
+                self._handle_control(now_us, frame)
+            elif isinstance(frame, AudioBound):
+                if frame.token == self._bind_token:
+                    self._bind_token = self._bind_at_us = None
+            elif isinstance(frame, Feedback):
+                self._handle_feedback(now_us, frame)
+        if self.state == "reconnecting" and self._session is session and session.last_heard_us == now_us:
+            self._resume()
+        self._flush_session()
+
+    def handle_timeout(self, now_us: int) -> None:
+        if self.state in ("closed", "failed"):
+            return
+        if self._close_at_us is not None:
+            if now_us >= self._close_at_us:
+                self.state = "closed"
+                return
+        elif self._retry_at_us is not None and now_us >= self._retry_at_us:
+            self._retry_at_us = None
+            self._handshake = self._new_handshake(now_us)
+        if self._handshake is not None:
+            self._handshake.handle_timeout(now_us)
+            self._follow_handshake(now_us)
+        session = self._session
+        if session is not None:
+            session.handle_timeout(now_us, now_us + self._wall_offset_us)
+            silent_us = now_us - session.last_heard_us
+            if self._handshake is None and self._close_at_us is None and silent_us >= REJOIN_AFTER_US:
+                self._lose(now_us, "nothing heard from the server for 2 s", keep_session=True)
+            self._recent.mark(now_us, self._bytes_sent)
+            self._retry_bind(now_us)
+            self._drain_pacer(now_us)
+        self._flush_session()
+
+    # --- outputs ---
+
+    def poll_transmit(self) -> Transmit | None:
+        return self._transmits.popleft() if self._transmits else None
+
+    def poll_event(self) -> ClientEvent | None:
+        return self._events.popleft() if self._events else None
+
+    def poll_timeout(self) -> int | None:
+        if self.state in ("closed", "failed"):
+            return None
+        times = [self._retry_at_us, self._close_at_us, self._bind_at_us]
+        if self._handshake is not None:
+            times.append(self._handshake.poll_timeout())
+        if self._session is not None:
+            times += (self._session.poll_timeout(), self._pacer.poll_timeout())
+            if self._handshake is None and self._close_at_us is None:
+                times.append(self._session.last_heard_us + REJOIN_AFTER_US)
+        return min((time for time in times if time is not None), default=None)
+
+    def stats(self, now_us: int) -> SenderStats:
+        """A snapshot; ``frames_replaced`` and the like belong to whoever feeds the endpoint."""
+        stats = self._stats
+        stats.state = self.state
+        stats.frames_dropped_pacer = self._pacer.frames_dropped
+        stats.bytes_sent = self._bytes_sent
+        session = self._session
+        if session is not None:
+            rtt_us = session.round_trip.latest_rtt_us
+            stats.rtt_ms = None if rtt_us is None else session.round_trip.smoothed_rtt_us / MS
+            stats.packets_sent = self._earlier_packets + session.counters.packets_sent
+        seconds, (grown,) = self._recent.since(now_us, self._bytes_sent)
+        stats.sent_kbps = grown * 8 / 1000 / seconds if seconds else 0.0
+        if self._feedback is not None:
+            seen = self._feedback
+            _, (received, lost) = self._loss.since(now_us, seen.packets_received, seen.packets_lost)
+            stats.server_loss_share = max(0.0, lost) / (received + lost) if received + lost > 0 else 0.0
+            stats.server_frames_whole = seen.frames_whole
+            stats.server_frames_with_holes = seen.frames_with_holes
+            stats.server_frames_skipped = seen.frames_skipped
+            stats.server_playout_delay_ms = seen.playout_delay_us / MS
+        return stats
+
+    # --- inside ---
+
+    @property
+    def _own_id(self) -> int:
+        return int.from_bytes(self._connection_id[:4], "big")
+
+    @property
+    def _bytes_sent(self) -> int:
+        return self._earlier_bytes + (self._session.counters.bytes_sent if self._session else 0)
+
+    def _new_handshake(self, now_us: int) -> ClientHandshake:
+        return ClientHandshake(self._room, now_us, self._entropy, null_cipher=self._config.null_cipher)
+
+    def _follow_handshake(self, now_us: int) -> None:
+        handshake = self._handshake
+        if handshake is None:
+            return
+        while (data := handshake.poll_transmit()) is not None:
+            self._transmits.append(Transmit(MAIN_PATH, None, data))
+        if handshake.failure is not None:
+            self._handshake = None
+            if self.state == "reconnecting" and handshake.failure == "full":
+                self._retry_at_us = now_us + RETRY_US
+            else:
+                self.state = "failed"
+                self._events.append(Failed(handshake.failure))
+        elif handshake.established is not None:
+            self._handshake = None
+            self._open_session(now_us, handshake)
+
+    def _open_session(self, now_us: int, handshake: ClientHandshake) -> None:
+        established = handshake.established
+        assert established is not None
+        if self._session is not None:
+            self._earlier_bytes += self._session.counters.bytes_sent
+            self._earlier_packets += self._session.counters.packets_sent
+        self._connection_id = handshake.client_connection_id
+        self._session = Session(established.keys, Direction.CLIENT_TO_SERVER, established.session_id, now_us)
+        self._pacer.clear()
+        self._audio = AudioPacketizer()
+        self._feedback = None
+        self._loss = Recent()
+        config = self._config
+        offer = Offer(0)
+        offer |= Offer.VIDEO if config.video else Offer(0)
+        offer |= Offer.AUDIO if config.audio else Offer(0)
+        offer |= Offer.MUX_AUDIO if config.mux_audio else Offer(0)
+        confirm = Confirm(
+            self._resume_secret,
+            offer,
+            min(0xFFFF, (config.latency_us or 0) // MS),
+            config.max_bitrate_kbps,
+            now_us,
+            now_us + self._wall_offset_us,
+            config.name,
+        )
+        self._session.send_control(now_us, ControlKind.CONFIRM, encode_confirm(confirm))
+        self._session.handle_timeout(now_us, now_us + self._wall_offset_us)
+
+    def _handle_control(self, now_us: int, control: Control) -> None:
+        try:
+            if control.kind == ControlKind.WELCOME:
+                welcome = decode_welcome_untrusted(control.body)
+                if self.state in ("connecting", "reconnecting") and self._close_at_us is None:
+                    if self.state == "reconnecting":
+                        self._stats.reconnects += 1
+                    self.state = "connected"
+                    self._retry_at_us = self._handshake = None
+                    self.audio_port = welcome.audio_port
+                    if welcome.audio_port and self._config.audio:
+                        self._bind_token = self._entropy(TOKEN_BYTES)
+                        self._bind_since_us = self._bind_at_us = now_us
+                        self._retry_bind(now_us)
+                    else:
+                        self._bind_token = self._bind_at_us = None
+                    self._events.append(Connected(welcome.audio_port, welcome.latency_ms * MS or None))
+            elif control.kind == ControlKind.BYE:
+                reason = decode_bye_untrusted(control.body).reason
+                self._flush_session()
+                if self.state == "connecting":
+                    # The last place went between our ACCEPT and our CONFIRM.
+                    self.state = "failed"
+                    self._events.append(Failed("full"))
+                elif self._close_at_us is None:
+                    self._lose(now_us, f"the server said goodbye: {reason}", keep_session=False)
+        except MalformedPacket:
+            if self._session is not None:
+                self._session.counters.packets_malformed += 1
+
+    def _handle_feedback(self, now_us: int, feedback: Feedback) -> None:
+        self._feedback = feedback
+        self._loss.mark(now_us, feedback.packets_received, feedback.packets_lost)
+
+    def _lose(self, now_us: int, reason: str, *, keep_session: bool) -> None:
+        """Begin anew. A session that merely fell silent stays, in case the path comes back before the server answers."""
+        if self.state == "connected":
+            self._events.append(Disconnected(reason))
+            self.state = "reconnecting"
+        self._pacer.clear()
+        if not keep_session and self._session is not None:
+            self._earlier_bytes += self._session.counters.bytes_sent
+            self._earlier_packets += self._session.counters.packets_sent
+            self._session = None
+            self._retry_at_us = now_us + RETRY_US
+        self._bind_token = self._bind_at_us = None
+        if self._handshake is None and self._retry_at_us is None:
+            self._handshake = self._new_handshake(now_us)
+            self._follow_handshake(now_us)
+
+    def _resume(self) -> None:
+        """The silent session spoke again before a new one was made."""
+        if self.audio_port is None:
+            return  # it is the new session, whose WELCOME is on its way
+        if self._handshake is not None:
+            self._handshake = None
+            self.state = "connected"
+            self._stats.reconnects += 1
+            self._events.append(Connected(self.audio_port, None))
+
+    def _retry_bind(self, now_us: int) -> None:
+        if self._bind_token is None or self._bind_at_us is None or now_us < self._bind_at_us:
+            return
+        if self._session is None:
+            return
+        if now_us - self._bind_since_us >= BIND_GIVE_UP_US:
+            self.audio_port = 0
+            self._bind_token = self._bind_at_us = None
+            return
+        bind = self._session.seal(Channel.AUDIO, encode_audio_bind(AudioBind(self._bind_token)))
+        self._transmits.append(Transmit(AUDIO_PATH, None, bind))
+        self._bind_at_us = now_us + BIND_RETRY_US
+
+    def _drain_pacer(self, now_us: int) -> None:
+        session = self._session
+        if session is None:
+            return
+        while (plaintext := self._pacer.poll(now_us)) is not None:
+            self._transmits.append(Transmit(MAIN_PATH, None, session.seal(Channel.MAIN, plaintext)))
+
+    def _flush_session(self) -> None:
+        session = self._session
+        if session is None:
+            return
+        while (plaintext := session.poll_plaintext()) is not None:
+            self._transmits.append(Transmit(MAIN_PATH, None, session.seal(Channel.MAIN, plaintext)))
+        if self._close_at_us is not None and session.control_idle:
+            self.state = "closed"

@@ -1,0 +1,332 @@
+"""The server's endpoint: strangers knock, clients send, frames fall due.
+
+Sessions are found by their id, never by an address, and nothing of a session changes before a packet has passed the
+AEAD. A HELLO can only create. Without sockets, threads or clocks: feed it datagrams and the time, drain
+``poll_transmit`` and ``poll_event`` after every input, call ``handle_timeout`` when ``poll_timeout`` says so.
+"""
+
+from collections import Counter, deque
+from collections.abc import Callable
+from typing import NamedTuple
+
+from udpconf.limits import CLIENTS_DEFAULT, DATAGRAM_MAX_BYTES, MS, SECOND
+from udpconf.names import clean_name
+from udpconf.proto.client import client_id_of
+from udpconf.proto.crypto import Direction
+from udpconf.proto.events import (
+    MAIN_PATH,
+    Address,
+    AudioPortReleased,
+    AudioPortWanted,
+    AudioReceived,
+    ClientJoined,
+    ClientLeft,
+    ServerEvent,
+    Transmit,
+    VideoFrameDue,
+)
+from udpconf.proto.listener import HandshakeListener
+from udpconf.proto.reassembly import ReassemblyBudget
+from udpconf.proto.room import Room
+from udpconf.proto.server_client import ServerClient
+from udpconf.proto.session import Session
+from udpconf.proto.stats import ClientStats
+from udpconf.wire.control import (
+    Bye,
+    ControlKind,
+    Offer,
+    RosterEntry,
+    Welcome,
+    decode_bye_untrusted,
+    decode_confirm_untrusted,
+    encode_bye,
+    encode_welcome,
+)
+from udpconf.wire.envelope import Channel, MalformedPacket, decode_envelope_untrusted
+from udpconf.wire.frames import (
+    AudioBind,
+    AudioBound,
+    AudioPacket,
+    Control,
+    Frame,
+    VideoShard,
+    encode_audio_bound,
+)
+
+# The BYEs may be lost: so long the endpoint waits for their acknowledgements.
+CLOSE_US = 250 * MS
+# A client that was silent for so long may be the one that is knocking again: it is let in although all places are taken.
+SILENT_US = 1 * SECOND
+
+
+class ServerConfig(NamedTuple):
+    """``passphrase`` None: an open room."""
+
+    passphrase: str | None
+    max_clients: int = CLIENTS_DEFAULT
+    latency_us: int | None = None
+    mux_audio: bool = False
+    null_cipher: bool = False  # simulations only
+
+
+class ServerEndpoint:
+    """All clients of one server."""
+
+    def __init__(
+        self, config: ServerConfig, now_us: int, now_wall_us: int, entropy: Callable[[int], bytes]
+    ) -> None:
+        self.closed = False
+        self.refused: Counter[str] = Counter()  # datagrams that reached no session, by reason
+        self._config = config
+        self._wall_offset_us = now_wall_us - now_us
+        self._room = Room.open() if config.passphrase is None else Room.from_passphrase(config.passphrase)
+        self._clients: dict[int, ServerClient] = {}
+        self._by_id: dict[str, ServerClient] = {}
+        self._now_us = now_us
+        self._listener = HandshakeListener(
+            self._room,
+            now_us,
+            entropy,
+            in_use=self._clients.__contains__,
+            is_full=self._is_full,
+            null_cipher=config.null_cipher,
+        )
+        self._budget = ReassemblyBudget()
+        self._transmits: deque[Transmit] = (
+            deque()
+        )  # drained after every input: never longer than one input makes it
+        self._events: deque[ServerEvent] = deque()
+        self._close_at_us: int | None = None
+
+    # --- commands ---
+
+    def audio_port_opened(self, now_us: int, session_id: int, port: int) -> None:
+        """Answer to ``AudioPortWanted``; 0: none was free, sound rides on the main port."""
+        client = self._clients.get(session_id)
+        if client is None:
+            if port:
+                self._events.append(AudioPortReleased(port))
+            return
+        client.audio_port = port
+        self._welcome(now_us, client)
+        self._flush(client)
+
+    def set_audio_delay(self, now_us: int, client_id: str, delay_us: int | None) -> None:
+        """Tell how long after its capture a client's sound is heard, so that its picture keeps step."""
+        client = self._by_id.get(client_id)
+        if client is not None:
+            client.set_audio_delay(delay_us)
+
+    def close(self, now_us: int) -> None:
+        """Say goodbye to everybody; ``closed`` when all have acknowledged, or soon after."""
+        if self._close_at_us is not None:
+            return
+        self._close_at_us = now_us + CLOSE_US
+        for client in self._clients.values():
+            client.session.send_control(now_us, ControlKind.BYE, encode_bye(Bye("the server ends")))
+            self._flush(client)
+        self._look_closed()
+
+    # --- inputs ---
+
+    def handle_datagram(self, now_us: int, path: int, address: Address, data: bytes) -> None:
+        self._now_us = now_us
+        if not data or len(data) > DATAGRAM_MAX_BYTES:
+            self.refused["length"] += 1
+            return
+        if data[0] < 0x80:
+            if path == MAIN_PATH and self._close_at_us is None:
+                reply = self._listener.handle_datagram(now_us, address, data)
+                if reply is not None:
+                    self._transmits.append(Transmit(MAIN_PATH, address, reply))
+            return
+        try:
+            envelope = decode_envelope_untrusted(data)
+        except MalformedPacket as malformed:
+            self.refused[malformed.reason] += 1
+            return
+        client = self._clients.get(envelope.destination_id)
+        new = client is None
+        if client is None:
+            half_open = self._listener.find(envelope.destination_id)
+            if half_open is None:
+                self.refused["unknown session"] += 1
+                return
+            peer_id = int.from_bytes(half_open.client_connection_id[:4], "big")
+            session = Session(half_open.keys, Direction.SERVER_TO_CLIENT, peer_id, now_us)
+            client = ServerClient(
+                half_open.session_id, session, address, self._budget, self._config.latency_us, now_us
+            )
+        if path != MAIN_PATH and (envelope.channel is not Channel.AUDIO or path != client.audio_port):
+            self.refused["wrong port"] += 1
+            return
+        frames = client.session.handle_datagram(now_us, data, envelope)
+        if new:
+            if not client.session.counters.packets_received:
+                self.refused["undecryptable"] += 1
+                return
+            # It has the keys: from here on it is a session, unconfirmed as yet.
+            self._listener.take(client.session_id)
+            self._clients[client.session_id] = client
+            client.session.handle_timeout(now_us, now_us + self._wall_offset_us)
+        for frame in frames:
+            self._handle_frame(now_us, client, path, address, frame)
+        self._flush(client)
+        if self._close_at_us is not None:
+            self._look_closed()
+
+    def handle_timeout(self, now_us: int) -> None:
+        self._now_us = now_us
+        self._listener.handle_timeout(now_us)
+        for client in [client for client in self._clients.values() if client.next_timeout_us <= now_us]:
+            if now_us >= client.drop_at_us:
+                self._remove(client, "nothing heard for 15 s")
+                continue
+            feedback = client.handle_timeout(now_us, now_us + self._wall_offset_us)
+            if feedback is not None:
+                self._transmit(client, Channel.MAIN, feedback)
+            self._flush(client)
+        if self._close_at_us is not None:
+            self._look_closed()
+
+    # --- outputs ---
+
+    def poll_transmit(self) -> Transmit | None:
+        return self._transmits.popleft() if self._transmits else None
+
+    def poll_event(self) -> ServerEvent | None:
+        return self._events.popleft() if self._events else None
+
+    def poll_timeout(self) -> int | None:
+        if self.closed:
+            return None
+        times = [client.next_timeout_us for client in self._clients.values()]
+        if self._close_at_us is not None:
+            times.append(self._close_at_us)
+        return min(times, default=None)
+
+    def stats(self, now_us: int) -> dict[str, ClientStats]:
+        """A snapshot of every client, by client id."""
+        return {client_id: client.stats(now_us) for client_id, client in self._by_id.items()}
+
+    @property
+    def handshake_counters(self) -> dict[str, int]:
+        """What became of the datagrams of strangers, by reason."""
+        return dict(self._listener.counters)
+
+    # --- inside ---
+
+    def _is_full(self) -> bool:
+        if len(self._clients) < self._config.max_clients:
+            return False
+        return all(self._now_us - c.session.last_heard_us < SILENT_US for c in self._clients.values())
+
+    def _handle_frame(
+        self, now_us: int, client: ServerClient, path: int, address: Address, frame: Frame
+    ) -> None:
+        if isinstance(frame, VideoShard):
+            if client.confirmed and client.offer & Offer.VIDEO:
+                client.frames.handle_shard(now_us, frame, client.session.capture_us(frame.capture_us, now_us))
+        elif isinstance(frame, AudioPacket):
+            if client.client_id is not None and client.offer & Offer.AUDIO:
+                capture_us = client.session.capture_us(frame.capture_us, now_us)
+                for new in client.audio.handle_packet(frame, capture_us):
+                    self._events.append(
+                        AudioReceived(
+                            client.client_id,
+                            new.sequence_number,
+                            new.capture_us,
+                            new.data,
+                            now_us,
+                            new.copy,
+                        )
+                    )
+        elif isinstance(frame, Control):
+            try:
+                self._handle_control(now_us, client, frame)
+            except MalformedPacket:
+                client.session.counters.packets_malformed += 1
+        elif isinstance(frame, AudioBind):
+            # The address of a client's sound is learnt here and nowhere else, behind the AEAD (RTPBleed).
+            client.audio_address = address
+            bound = client.session.seal(Channel.AUDIO, encode_audio_bound(AudioBound(frame.token)))
+            self._transmits.append(Transmit(path, address, bound))
+
+    def _handle_control(self, now_us: int, client: ServerClient, control: Control) -> None:
+        if control.kind == ControlKind.CONFIRM and not client.confirmed:
+            confirm = decode_confirm_untrusted(control.body)
+            client_id = client_id_of(confirm.resume_secret)
+            before = self._by_id.get(client_id)
+            if before is not None:
+                self._remove(before, "came back in a new session")
+            elif len(self._by_id) >= self._config.max_clients:
+                client.session.send_control(now_us, ControlKind.BYE, encode_bye(Bye("the server is full")))
+                return
+            client.client_id = client_id
+            client.name = clean_name(confirm.name)
+            client.offer = confirm.offer
+            client.session.round_trip.guess_offset(confirm.clock_us, now_us)
+            client.session.peer_wall_offset_us = confirm.wall_us - confirm.clock_us
+            latency_us = max(self._config.latency_us or 0, confirm.latency_ms * MS)
+            client.frames.set_latency(latency_us or None)
+            self._by_id[client_id] = client
+            self._events.append(
+                ClientJoined(
+                    client_id,
+                    client.name,
+                    client.address,
+                    bool(client.offer & Offer.VIDEO),
+                    bool(client.offer & Offer.AUDIO),
+                    before is not None,
+                )
+            )
+            mux = self._config.mux_audio or client.offer & Offer.MUX_AUDIO
+            if client.offer & Offer.AUDIO and not mux:
+                self._events.append(AudioPortWanted(client.session_id))
+            else:
+                client.audio_port = 0
+                self._welcome(now_us, client)
+        elif control.kind == ControlKind.BYE:
+            self._flush(client)  # its acknowledgement
+            self._remove(client, decode_bye_untrusted(control.body).reason)
+
+    def _welcome(self, now_us: int, client: ServerClient) -> None:
+        roster = tuple(
+            RosterEntry(client_id, other.name)
+            for client_id, other in self._by_id.items()
+            if other is not client
+        )
+        latency_ms = (self._config.latency_us or 0) // MS
+        welcome = Welcome(client.audio_port or 0, latency_ms, now_us, roster)
+        client.session.send_control(now_us, ControlKind.WELCOME, encode_welcome(welcome))
+
+    def _remove(self, client: ServerClient, reason: str) -> None:
+        client.frames.close()
+        del self._clients[client.session_id]
+        if client.client_id is not None and self._by_id.get(client.client_id) is client:
+            del self._by_id[client.client_id]
+            self._events.append(ClientLeft(client.client_id, clean_name(reason)))
+        if client.audio_port:
+            self._events.append(AudioPortReleased(client.audio_port))
+
+    def _transmit(self, client: ServerClient, channel: Channel, plaintext: bytes) -> None:
+        datagram = client.session.seal(channel, plaintext)
+        self._transmits.append(Transmit(MAIN_PATH, client.address, datagram))
+
+    def _flush(self, client: ServerClient) -> None:
+        """Everything this client's last input brought about: frames that fell due, replies, the next timer."""
+        client_id = client.client_id
+        while (frame := client.frames.poll_frame()) is not None:
+            if client_id is not None:
+                wall_us = client.session.wall_us(frame.encoded.capture_us)
+                self._events.append(VideoFrameDue(client_id, frame._replace(capture_wall_us=wall_us)))
+        while (plaintext := client.session.poll_plaintext()) is not None:
+            self._transmit(client, Channel.MAIN, plaintext)
+        client.next_timeout_us = client.poll_timeout()
+
+    def _look_closed(self) -> None:
+        if self._close_at_us is not None and (
+            self._now_us >= self._close_at_us
+            or all(client.session.control_idle for client in self._clients.values())
+        ):
+            self.closed = True

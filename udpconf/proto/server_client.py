@@ -1,0 +1,136 @@
+"""What the server keeps of one client: its session, its video's jitter buffer, its sound's numbers, its addresses."""
+
+from udpconf.limits import AUDIO_BUFFER_US, DROP_AFTER_US, HALF_OPEN_LIFE_US, MS
+from udpconf.names import UNNAMED
+from udpconf.proto.audio_packets import AudioDepacketizer
+from udpconf.proto.events import Address
+from udpconf.proto.jitter_buffer import JitterBuffer
+from udpconf.proto.reassembly import ReassemblyBudget
+from udpconf.proto.session import Session
+from udpconf.proto.stats import ClientStats, Recent
+from udpconf.wire.control import Offer
+from udpconf.wire.frames import Feedback, encode_feedback
+
+# Often enough for a sender's live table; the recovery engine will want it faster.
+FEEDBACK_INTERVAL_US = 200 * MS
+# Sound may lead the picture by so much before the picture is held back: half of what is noticed (ITU-R BT.1359).
+LIP_SYNC_US = 20 * MS
+
+
+class ServerClient:
+    """One client of a server; owned by the endpoint. Unconfirmed until its CONFIRM has come."""
+
+    def __init__(
+        self,
+        session_id: int,
+        session: Session,
+        address: Address,
+        budget: ReassemblyBudget,
+        latency_us: int | None,
+        now_us: int,
+    ) -> None:
+        self.session_id = session_id
+        self.session = session
+        self.address = address
+        self.audio_address: Address | None = None
+        self.audio_port: int | None = None  # None: not decided yet; 0: muxed
+        self.client_id: str | None = None  # None: unconfirmed
+        self.name = UNNAMED
+        self.offer = Offer(0)
+        self.frames = JitterBuffer(budget, latency_us)
+        self.audio = AudioDepacketizer()
+        self.next_timeout_us = now_us
+        self._feedback_at_us = now_us + FEEDBACK_INTERVAL_US
+        self._reported: Feedback | None = None
+        self._recent = Recent()
+
+    @property
+    def confirmed(self) -> bool:
+        return self.client_id is not None
+
+    def set_audio_delay(self, delay_us: int | None) -> None:
+        hold_us = 0 if delay_us is None else delay_us - LIP_SYNC_US
+        self.frames.set_hold(min(max(0, hold_us), AUDIO_BUFFER_US))
+
+    def handle_timeout(self, now_us: int, wall_us: int) -> bytes | None:
+        """Run the timers; returns feedback to send when it has changed."""
+        self.session.handle_timeout(now_us, wall_us)
+        self.frames.handle_timeout(now_us)
+        self._recent.mark(now_us, *self._totals())
+        if now_us < self._feedback_at_us:
+            return None
+        self._feedback_at_us = now_us + FEEDBACK_INTERVAL_US
+        counters = self.frames.counters
+        feedback = Feedback(
+            self.session.counters.packets_received,
+            self.session.packets_lost,
+            counters.shards_late,
+            counters.frames_whole,
+            counters.frames_with_holes,
+            counters.frames_skipped,
+            max(0, self.frames.target_us),
+        )
+        if self._reported is not None and feedback[3:6] == self._reported[3:6]:
+            return None  # no video, nothing to say
+        self._reported = feedback
+        return encode_feedback(feedback)
+
+    def poll_timeout(self) -> int:
+        """When ``handle_timeout`` is next due, or the client is to be dropped."""
+        times = [self.session.poll_timeout(), self.drop_at_us]
+        frame_us = self.frames.poll_timeout()
+        if frame_us is not None:
+            times += (frame_us, self._feedback_at_us)
+        return min(times)
+
+    @property
+    def drop_at_us(self) -> int:
+        if not self.confirmed:
+            return self.session.started_us + HALF_OPEN_LIFE_US
+        return self.session.last_heard_us + DROP_AFTER_US
+
+    def stats(self, now_us: int) -> ClientStats:
+        session, video, audio = self.session, self.frames.counters, self.audio.counters
+        seconds, (received, lost, size, whole, holes, area) = self._recent.since(now_us, *self._totals())
+        frames = whole + holes
+        round_trip = session.round_trip
+        return ClientStats(
+            name=self.name,
+            address=f"{self.address[0]}:{self.address[1]}",
+            connected_s=(now_us - session.started_us) / 1e6,
+            rtt_ms=None if round_trip.latest_rtt_us is None else round_trip.smoothed_rtt_us / MS,
+            clock_offset_ms=None if round_trip.offset_us is None else round_trip.offset_us / MS,
+            packets_received=session.counters.packets_received,
+            packets_lost=session.packets_lost,
+            packets_duplicate=session.counters.packets_duplicate,
+            packets_undecryptable=session.counters.packets_undecryptable,
+            packets_malformed=session.counters.packets_malformed,
+            bytes_received=session.counters.bytes_received,
+            loss_share=max(0.0, lost) / (received + lost) if received + lost > 0 else 0.0,
+            received_kbps=size * 8 / 1000 / seconds if seconds else 0.0,
+            video_fps=frames / seconds if seconds else 0.0,
+            frames_whole=video.frames_whole,
+            frames_with_holes=video.frames_with_holes,
+            frames_skipped=video.frames_skipped,
+            fresh_area_share=area / frames if frames else 1.0,
+            shards_received=video.shards_received,
+            shards_duplicate=video.shards_duplicate,
+            shards_late=video.shards_late,
+            shards_refused=video.shards_refused,
+            playout_delay_ms=self.frames.target_us / MS,
+            audio_frames_received=audio.frames_received,
+            audio_frames_from_copies=audio.frames_from_copies,
+            audio_frames_duplicate=audio.frames_duplicate,
+            audio_port=self.audio_port or 0,
+        )
+
+    def _totals(self) -> tuple[float, ...]:
+        video = self.frames.counters
+        return (
+            self.session.main_received,
+            self.session.packets_lost,
+            self.session.counters.bytes_received,
+            video.frames_whole,
+            video.frames_with_holes,
+            video.fresh_area_sum,
+        )

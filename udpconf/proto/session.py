@@ -1,0 +1,191 @@
+"""One session, seen from either end: keys, packet numbers, replay window, liveness, clocks and the control channel.
+
+Receive order (docs/protocol.md): the endpoint has found the session by its id; here the packet number is rebuilt, the
+replay window asked, the AEAD opened, and only then does anything change. Video, sound and what control frames mean are
+the endpoints' business: ``handle_datagram`` gives back the frames that are not the session's own.
+"""
+
+from collections import deque
+
+from udpconf.limits import PING_INTERVAL_US
+from udpconf.proto.control import ControlReceiver, ControlSender
+from udpconf.proto.crypto import Direction, PacketKey, SessionKeys
+from udpconf.proto.replay_window import ReplayWindow
+from udpconf.proto.rtt import RoundTrip
+from udpconf.proto.stats import SessionCounters
+from udpconf.wire.envelope import (
+    HEADER_BYTES,
+    Channel,
+    Envelope,
+    MalformedPacket,
+    encode_envelope,
+)
+from udpconf.wire.frames import (
+    Control,
+    ControlAck,
+    Frame,
+    Ping,
+    Pong,
+    decode_frames_untrusted,
+    encode_control,
+    encode_control_ack,
+    encode_ping,
+    encode_pong,
+)
+from udpconf.wire.packet_number import expand, truncate
+
+# A new session asks often at first: the smallest of several round trips gives a clock offset to rely on.
+FIRST_PINGS = 8
+FIRST_PING_INTERVAL_US = 40_000
+# Replies to pings wait here; the peer asks once a second, so a longer queue would be its fault.
+OUTBOX_MAX = 64
+
+
+class _ChannelState:
+    """One channel's number spaces, ours and theirs."""
+
+    __slots__ = ("highest", "inbound", "next_number", "outbound", "received", "window")
+
+    def __init__(self, outbound: PacketKey, inbound: PacketKey) -> None:
+        self.outbound = outbound
+        self.inbound = inbound
+        self.next_number = 0
+        self.highest: int | None = None
+        self.received = 0
+        self.window = ReplayWindow()
+
+
+class Session:
+    """The secure and living part of a connection; owned and driven by one endpoint."""
+
+    def __init__(self, keys: SessionKeys, outbound: Direction, destination_id: int, now_us: int) -> None:
+        inbound = (
+            Direction.SERVER_TO_CLIENT
+            if outbound is Direction.CLIENT_TO_SERVER
+            else Direction.CLIENT_TO_SERVER
+        )
+        self.counters = SessionCounters()
+        self.round_trip = RoundTrip()
+        self.last_heard_us = now_us
+        self.started_us = now_us
+        self.peer_wall_offset_us: int | None = None  # peer's wall clock minus peer's monotonic clock
+        self._destination_id = destination_id
+        self._channels = {
+            channel: _ChannelState(keys.key(outbound, channel), keys.key(inbound, channel))
+            for channel in Channel
+        }
+        self._control_out = ControlSender()
+        self._control_in = ControlReceiver()
+        self._outbox: deque[bytes] = deque(maxlen=OUTBOX_MAX)
+        self._pings_sent = 0
+        self._ping_at_us = now_us
+
+    # --- inputs ---
+
+    def handle_datagram(self, now_us: int, datagram: bytes, envelope: Envelope) -> list[Frame]:
+        """Open one protected packet. Returns video, sound, feedback, binds, and control frames that are in order."""
+        counters = self.counters
+        state = self._channels[envelope.channel]
+        number = expand(state.highest, envelope.truncated_packet_number)
+        if state.window.seen(number):
+            counters.packets_duplicate += 1
+            return []
+        plaintext = state.inbound.open(number, datagram[:HEADER_BYTES], datagram[HEADER_BYTES:])
+        if plaintext is None:
+            counters.packets_undecryptable += 1
+            return []
+        state.window.mark(number)
+        state.received += 1
+        if state.highest is None or number > state.highest:
+            state.highest = number
+        self.last_heard_us = now_us
+        counters.packets_received += 1
+        counters.bytes_received += len(datagram)
+        try:
+            frames = decode_frames_untrusted(plaintext)
+        except MalformedPacket:
+            counters.packets_malformed += 1
+            return []
+        passed_on: list[Frame] = []
+        for frame in frames:
+            if isinstance(frame, Ping):
+                self.peer_wall_offset_us = frame.wall_us - frame.sent_us
+                self._outbox.append(encode_pong(Pong(frame.sent_us, now_us, now_us)))
+            elif isinstance(frame, Pong):
+                self.round_trip.handle_pong(frame.ping_sent_us, frame.received_us, frame.sent_us, now_us)
+            elif isinstance(frame, Control):
+                passed_on += self._control_in.handle(frame)
+                self._outbox.append(encode_control_ack(ControlAck(self._control_in.next_number)))
+            elif isinstance(frame, ControlAck):
+                self._control_out.handle_ack(now_us, frame.next_number, self.round_trip.timeout_us)
+            else:
+                passed_on.append(frame)
+        return passed_on
+
+    def handle_timeout(self, now_us: int, wall_us: int) -> None:
+        """Resend what was not acknowledged, ask how far the peer is."""
+        for control in self._control_out.handle_timeout(now_us, self.round_trip.timeout_us):
+            self._outbox.append(encode_control(control))
+        if now_us >= self._ping_at_us:
+            self._outbox.append(encode_ping(Ping(now_us, wall_us)))
+            self._pings_sent += 1
+            few = self._pings_sent < FIRST_PINGS
+            self._ping_at_us = now_us + (FIRST_PING_INTERVAL_US if few else PING_INTERVAL_US)
+
+    def send_control(self, now_us: int, kind: int, body: bytes) -> None:
+        control = self._control_out.send(now_us, kind, body, self.round_trip.timeout_us)
+        self._outbox.append(encode_control(control))
+
+    # --- outputs ---
+
+    def poll_plaintext(self) -> bytes | None:
+        """The session's own next packet, for the main channel; the endpoint seals and sends it."""
+        return self._outbox.popleft() if self._outbox else None
+
+    def poll_timeout(self) -> int:
+        resend_at_us = self._control_out.poll_timeout()
+        return self._ping_at_us if resend_at_us is None else min(resend_at_us, self._ping_at_us)
+
+    def seal(self, channel: Channel, plaintext: bytes) -> bytes:
+        """The datagram for a plaintext, under the channel's next packet number."""
+        state = self._channels[channel]
+        number = state.next_number
+        state.next_number = number + 1
+        header = encode_envelope(Envelope(0, channel, self._destination_id, truncate(number)))
+        datagram = header + state.outbound.seal(number, header, plaintext)
+        self.counters.packets_sent += 1
+        self.counters.bytes_sent += len(datagram)
+        return datagram
+
+    # --- views ---
+
+    @property
+    def control_idle(self) -> bool:
+        """Everything said on the control channel was acknowledged."""
+        return self._control_out.idle
+
+    @property
+    def packets_expected(self) -> int:
+        """Main-channel packets that the peer must have sent by now."""
+        highest = self._channels[Channel.MAIN].highest
+        return 0 if highest is None else highest + 1
+
+    @property
+    def packets_lost(self) -> int:
+        """Main-channel packets that have not come, as yet."""
+        return self.packets_expected - self.main_received
+
+    @property
+    def main_received(self) -> int:
+        """Main-channel packets that have come."""
+        return self._channels[Channel.MAIN].received
+
+    def capture_us(self, peer_low32: int, now_us: int) -> int:
+        """A time of the peer's, given by its low 32 bits, on our clock."""
+        return self.round_trip.to_local_us(peer_low32, now_us)
+
+    def wall_us(self, local_us: int) -> int:
+        """What the peer's wall clock showed at a moment of our clock."""
+        if self.peer_wall_offset_us is None:
+            return 0
+        return local_us + (self.round_trip.offset_us or 0) + self.peer_wall_offset_us
