@@ -7,6 +7,20 @@ from typing import NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
+from udpconf.proto.stats import ClientStats, SenderStats
+
+__all__ = [
+    "ClientInfo",
+    "ClientJoined",
+    "ClientLeft",
+    "ClientStats",
+    "Frame",
+    "RecordingEnded",
+    "RecordingStarted",
+    "SenderStats",
+    "ServerEvent",
+]
+
 
 class ClientInfo(NamedTuple):
     """Somebody who sends to this server."""

@@ -25,6 +25,8 @@ log = logging.getLogger("udpconf.net")
 
 # How long close() waits for the core's farewell to leave; what is lost then, the peer's timeouts make up for.
 _FLUSH_US = 300_000
+# Two seconds of video and sound: only a machine that stands still gets so far behind.
+_COMMANDS_MAX = 256
 # select() holds no descriptor above 1023. poll() does, but rounds the wait up to a millisecond, which a pacer feels.
 _SELECT_FD_MAX = 1000
 
@@ -87,8 +89,14 @@ class NetworkThread(Generic[P, E]):
         """Begin. Sockets added before need no thread safety, those added later come from ``on_event``."""
         self._thread.start()
 
-    def post(self, command: Command[P]) -> None:
-        """Have ``command(endpoint, now_us)`` called in the network thread soon. Commands keep their order."""
+    def post(self, command: Command[P]) -> bool:
+        """Have ``command(endpoint, now_us)`` called in the network thread soon. Commands keep their order.
+
+        False if so many wait that this one is dropped, and counted as ``commands_dropped``.
+        """
+        if len(self._commands) >= _COMMANDS_MAX:
+            self.counters["commands_dropped"] += 1
+            return False
         self._commands.append(command)
         # The flag falls before the commands are taken, so a command is either seen now or wakes the thread again; many
         # commands posted in one go cost one wake-up.
@@ -96,6 +104,7 @@ class NetworkThread(Generic[P, E]):
             self._wake_asked = True
             with contextlib.suppress(OSError):  # full: it will wake anyway; closed: nobody listens any more
                 self._wake_send.send(b"\0")
+        return True
 
     def call(self, command: Callable[[P, int], CommandResult], timeout: float = 1.0) -> CommandResult | None:
         """Run a command in the network thread and wait for what it returns. None: closed, or no answer in time."""

@@ -1,0 +1,130 @@
+"""What ``server.frames()`` and ``server.events()`` iterate over, and the hubs that fill them.
+
+Each subscriber has a bounded mailbox of its own, so a slow one costs nobody but itself. A subscription ends when its
+iterator ends, is closed or is thrown away.
+"""
+
+import contextlib
+import dataclasses
+import threading
+from collections.abc import Callable, Iterator
+from typing import Generic, Self, TypeVar
+
+from udpconf.app.values import Frame, ServerEvent
+from udpconf.net.mailbox import BoundedQueue, FairMailbox
+
+T = TypeVar("T")
+
+# Joins and leaves of every place of a full server, twice over.
+_EVENTS_WAITING = 1024
+
+
+class Feed(Iterator[T], Generic[T]):
+    """An iterator over what arrives. Ends after ``timeout`` seconds without anything, or with the server."""
+
+    def __init__(
+        self, get: Callable[[float | None], T | None], unsubscribe: Callable[[], None], timeout: float | None
+    ) -> None:
+        self._get = get
+        self._unsubscribe = unsubscribe
+        self._timeout = timeout
+
+    def __iter__(self) -> Self:
+        return self
+
+    def __next__(self) -> T:
+        item = self._get(self._timeout)
+        if item is None:
+            self.close()
+            raise StopIteration
+        return item
+
+    def close(self) -> None:
+        """End the subscription."""
+        self._unsubscribe()
+
+    def __del__(self) -> None:
+        with contextlib.suppress(Exception):  # at interpreter exit everything may be gone already
+            self._unsubscribe()
+
+
+class FrameHub:
+    """Hands each decoded frame to everybody who listens to its client: the newest of each client, clients in turn."""
+
+    def __init__(self) -> None:
+        self._changing = threading.RLock()  # a Feed may be collected, and unsubscribe, while one subscribes
+        # Replaced as a whole, never changed, so that the network thread reads it without a lock.
+        self._subscribers: tuple[tuple[FairMailbox[str, Frame], str | None], ...] = ()
+        self._closed = False
+
+    def subscribe(self, client_id: str | None, timeout: float | None) -> Feed[Frame]:
+        box: FairMailbox[str, Frame] = FairMailbox(1)
+
+        def get(wait: float | None) -> Frame | None:
+            item = box.get(wait)
+            return None if item is None else item[1]
+
+        with self._changing:
+            if self._closed:
+                box.close()
+            else:
+                self._subscribers = (*self._subscribers, (box, client_id))
+        return Feed(get, lambda: self._remove(box), timeout)
+
+    def wanted(self, client_id: str) -> bool:
+        """Somebody listens to this client; if not, its frames need not be decoded."""
+        return any(wanted_id is None or wanted_id == client_id for _, wanted_id in self._subscribers)
+
+    def publish(self, frame: Frame) -> None:
+        """Give everybody the frame, each with an image to draw on."""
+        client_id = frame.client.id
+        boxes = [box for box, wanted_id in self._subscribers if wanted_id is None or wanted_id == client_id]
+        for index, box in enumerate(boxes):
+            last = index == len(boxes) - 1
+            box.put(client_id, frame if last else dataclasses.replace(frame, image=frame.image.copy()))
+
+    def replaced(self, client_id: str) -> int:
+        """Frames of a client that a subscriber did not take before the next one came, by the slowest of them."""
+        return max((box.dropped(client_id) for box, _ in self._subscribers), default=0)
+
+    def close(self) -> None:
+        with self._changing:
+            self._closed = True
+            for box, _ in self._subscribers:
+                box.close()
+
+    def _remove(self, gone: FairMailbox[str, Frame]) -> None:
+        with self._changing:
+            self._subscribers = tuple(entry for entry in self._subscribers if entry[0] is not gone)
+
+
+class EventHub:
+    """Hands each event to every listener."""
+
+    def __init__(self) -> None:
+        self._changing = threading.RLock()
+        self._subscribers: tuple[BoundedQueue[ServerEvent], ...] = ()
+        self._closed = False
+
+    def subscribe(self, timeout: float | None) -> Feed[ServerEvent]:
+        queue: BoundedQueue[ServerEvent] = BoundedQueue(_EVENTS_WAITING)
+        with self._changing:
+            if self._closed:
+                queue.close()
+            else:
+                self._subscribers = (*self._subscribers, queue)
+        return Feed(queue.get, lambda: self._remove(queue), timeout)
+
+    def publish(self, event: ServerEvent) -> None:
+        for queue in self._subscribers:
+            queue.put(event)
+
+    def close(self) -> None:
+        with self._changing:
+            self._closed = True
+            for queue in self._subscribers:
+                queue.close()
+
+    def _remove(self, gone: BoundedQueue[ServerEvent]) -> None:
+        with self._changing:
+            self._subscribers = tuple(queue for queue in self._subscribers if queue is not gone)
