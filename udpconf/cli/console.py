@@ -1,0 +1,86 @@
+"""What the program says and where: results on stdout, everything else on stderr, one JSON object a line if asked."""
+
+import json
+import logging
+import sys
+import traceback
+from typing import Any
+
+QUIET, NORMAL, VERBOSE, DEBUG = -1, 0, 1, 2
+
+
+class Console:
+    """The two streams, how much is said, and in which form. One a process; used from the main thread and by logging.
+
+    Attributes:
+        json_lines: events and results are JSON objects on stdout.
+        level: QUIET, NORMAL, VERBOSE or DEBUG.
+    """
+
+    def __init__(self) -> None:
+        self.json_lines = False
+        self.level = NORMAL
+
+    def configure(self, *, json_lines: bool, quiet: bool, verbose: int) -> None:
+        """Take the flags given before or after the verb; each can only add."""
+        self.json_lines = self.json_lines or json_lines
+        if quiet:
+            self.level = QUIET
+        elif self.level != QUIET:
+            self.level = min(DEBUG, self.level + verbose)
+        logger = logging.getLogger("udpconf")
+        logger.handlers = [_ConsoleHandler(self)]
+        logger.propagate = False
+        logger.setLevel(
+            {QUIET: logging.ERROR, NORMAL: logging.WARNING, VERBOSE: logging.INFO}.get(
+                self.level, logging.DEBUG
+            )
+        )
+
+    def say(self, text: str) -> None:
+        """A line for the person at the terminal."""
+        if self.level > QUIET:
+            self._write_stderr(text)
+
+    def error(self, text: str, exit_code: int) -> None:
+        """A sentence about why the program ends; never held back. The traceback comes with it under -vv."""
+        if self.level >= DEBUG and sys.exc_info()[0] is not None:
+            self._write_stderr(traceback.format_exc().rstrip())
+        self._write_stderr(text)
+        if self.json_lines:
+            self.line({"event": "error", "message": text, "exit_code": exit_code})
+
+    def result(self, text: str) -> None:
+        """A line of the answer itself, on stdout; only where --json is off."""
+        print(text, flush=True)
+
+    def event(self, event: str, text: str, **fields: Any) -> None:
+        """Something happened: an object on stdout with --json, a line on stderr without."""
+        if self.json_lines:
+            self.line({"event": event, **fields})
+        else:
+            self.say(text)
+
+    def line(self, value: dict[str, Any]) -> None:
+        """One JSON object on a line of stdout."""
+        print(json.dumps(value, ensure_ascii=False, default=str), flush=True)
+
+    def _write_stderr(self, text: str) -> None:
+        print(text, file=sys.stderr, flush=True)
+
+
+class _ConsoleHandler(logging.Handler):
+    """Log records of the package as plain lines; their level is named only under -v, where there are several."""
+
+    def __init__(self, console: Console) -> None:
+        super().__init__()
+        self._console = console
+
+    def emit(self, record: logging.LogRecord) -> None:
+        text = record.getMessage()
+        if self._console.level >= VERBOSE:
+            text = f"{record.levelname.lower()}: {record.name.removeprefix('udpconf.')}: {text}"
+        if record.exc_info and self._console.level >= DEBUG:
+            text += "\n" + "".join(traceback.format_exception(*record.exc_info)).rstrip()
+        if record.levelno >= logging.ERROR or self._console.level > QUIET:
+            self._console._write_stderr(text)  # noqa: SLF001  (the other half of this file)

@@ -1,0 +1,151 @@
+"""``udpconf devices``: the cameras, microphones, speakers and screens of this machine, by what to write after a flag."""
+
+import fcntl
+import os
+import struct
+import sys
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import NamedTuple
+
+import typer
+
+from udpconf.cli.console import Console
+from udpconf.cli.options import JsonLines, Quiet, Verbose, Version
+from udpconf.errors import MissingDependencyError
+
+# <linux/videodev2.h>: _IOR('V', 0, struct v4l2_capability), its size, where device_caps stands in it, and the bit that
+# means that pictures come out. A webcam has a second node beside it for metadata only.
+VIDIOC_QUERYCAP = 0x80685600
+CAPABILITY_BYTES = 104
+DEVICE_CAPS_OFFSET = 88
+VIDEO_CAPTURE = 0x1 | 0x1000  # one plane, or several
+
+
+@dataclass(frozen=True)
+class Device:
+    """One device.
+
+    Attributes:
+        kind: ``camera``, ``microphone``, ``speaker`` or ``screen``.
+        index: the number to write after ``--camera``, ``--mic`` or ``--speaker``.
+        name: what it calls itself.
+        detail: size, channels, or what is wrong with it.
+        default: it is taken when none is named.
+    """
+
+    kind: str
+    index: int
+    name: str
+    detail: str
+    default: bool
+
+
+class Listing(NamedTuple):
+    """The devices of some kinds, and one line about what could not be looked for."""
+
+    devices: list[Device]
+    note: str = ""
+
+
+FLAGS = {"camera": "--camera", "microphone": "--mic", "speaker": "--speaker", "screen": "--screen"}
+
+
+def devices(
+    context: typer.Context,
+    json_lines: JsonLines = False,
+    quiet: Quiet = False,
+    verbose: Verbose = 0,
+    version: Version = False,
+) -> None:
+    """List cameras, microphones, speakers and screens, each with the number to name it by."""
+    console: Console = context.obj
+    console.configure(json_lines=json_lines, quiet=quiet, verbose=verbose)
+    listings = (cameras(), sound_devices(), screens())
+    found = [device for listing in listings for device in listing.devices]
+    for listing in listings:
+        if listing.note:
+            console.say(listing.note)
+    for device in found:
+        if console.json_lines:
+            console.line({"event": "device", **asdict(device)})
+        else:
+            mark = " (default)" if device.default else ""
+            console.result(
+                f"{FLAGS[device.kind]:<9} {device.index:<3} {device.name}{mark}  {device.detail}".rstrip()
+            )
+    if not found and not console.json_lines:
+        console.result("no devices; `udpconf send --test-pattern` and `--file` need none")
+
+
+def cameras() -> Listing:
+    """The video capture devices that V4L2 knows. Opens none for pictures, so one that is busy is listed all the same."""
+    if not sys.platform.startswith("linux"):
+        return Listing([], "Cameras are listed on Linux only; try --camera 0.")
+    found: list[Device] = []
+    for node in sorted(Path("/dev").glob("video[0-9]*"), key=lambda path: int(path.name[5:])):
+        index = int(node.name[5:])
+        label = Path(f"/sys/class/video4linux/{node.name}/name")
+        name = label.read_text(errors="replace").strip() if label.exists() else node.name
+        try:
+            if not _delivers_pictures(node):
+                continue
+            detail = str(node)
+        except PermissionError:
+            detail = f"{node}: no permission; run: sudo usermod -aG video $USER, then log in again"
+        except OSError as error:
+            detail = f"{node}: {error.strerror}"
+        found.append(Device("camera", index, name, detail, default=not found))
+    return Listing(found, "" if found else "No camera was found.")
+
+
+def _delivers_pictures(node: Path) -> bool:
+    descriptor = os.open(node, os.O_RDONLY | os.O_NONBLOCK)
+    try:
+        answer = fcntl.ioctl(descriptor, VIDIOC_QUERYCAP, bytes(CAPABILITY_BYTES))
+    finally:
+        os.close(descriptor)
+    (capabilities,) = struct.unpack_from("=I", answer, DEVICE_CAPS_OFFSET)
+    return bool(capabilities & VIDEO_CAPTURE)
+
+
+def sound_devices() -> Listing:
+    """Microphones and speakers as PortAudio lists them."""
+    from udpconf.media.audio_devices import list_microphones, list_speakers
+
+    try:
+        by_kind = {"microphone": list_microphones(), "speaker": list_speakers()}
+    except MissingDependencyError as error:
+        return Listing([], str(error))
+    found = [
+        Device(kind, device.index, device.name, f"{device.channels} channels", device.is_default)
+        for kind, listed in by_kind.items()
+        for device in listed
+    ]
+    missing = [kind for kind, listed in by_kind.items() if not listed]
+    return Listing(
+        found, f"No {' and no '.join(missing)} was found; is the sound server running?" if missing else ""
+    )
+
+
+def screens() -> Listing:
+    """The monitors that mss can copy; ``--screen`` takes the first."""
+    import mss
+
+    try:
+        with mss.MSS() as capture:
+            monitors = list(capture.monitors[1:])
+    except Exception as error:  # noqa: BLE001  (mss raises what X11 gives it; whatever it is, there is no screen)
+        return Listing([], f"No screen to copy: {error}.")
+    return Listing(
+        [
+            Device(
+                "screen",
+                index,
+                f"screen {index}",
+                f"{monitor['width']}x{monitor['height']}",
+                default=index == 0,
+            )
+            for index, monitor in enumerate(monitors)
+        ]
+    )

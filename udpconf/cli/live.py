@@ -1,0 +1,87 @@
+"""Statistics while the program runs: a table on a terminal, elsewhere a line each 5 s, with --json an object each 5 s."""
+
+import time
+from collections.abc import Callable, Sequence
+from types import TracebackType
+from typing import Any, NamedTuple, Self
+
+from udpconf.cli.console import QUIET, Console
+
+# Fast enough to look alive, slow enough to be read.
+TABLE_INTERVAL_S = 0.25
+LINE_INTERVAL_S = 5.0
+
+
+class Readout(NamedTuple):
+    """One look at the statistics, in the three forms it may be shown in."""
+
+    rows: Sequence[Sequence[str]]
+    line: str
+    fields: dict[str, Any]
+
+
+class LiveStatistics:
+    """Reads and shows statistics as often as suits the output. Used from the main thread.
+
+    Args:
+        console: decides where and how.
+        title: above the table.
+        columns: the table's heads.
+        read: looks at the statistics; not called more often than they are shown.
+    """
+
+    def __init__(
+        self, console: Console, title: str, columns: Sequence[str], read: Callable[[], Readout]
+    ) -> None:
+        self._console = console
+        self._title = title
+        self._columns = columns
+        self._read = read
+        self._live: Any = None
+        self._next_s = time.monotonic() + LINE_INTERVAL_S
+
+    def __enter__(self) -> Self:
+        if not self._console.json_lines and self._console.level > QUIET:
+            # Imported here: rich's table costs 40 ms that --help and errors need not pay.
+            from rich.console import Console as Terminal
+            from rich.live import Live
+
+            terminal = Terminal(stderr=True)
+            if terminal.is_terminal and not terminal.is_dumb_terminal:
+                # Lines that others write to stderr go above the table; stdout is left alone, it may be a pipe.
+                self._live = Live(console=terminal, auto_refresh=False, redirect_stdout=False, transient=True)
+                self._live.start()
+                self._next_s = time.monotonic()
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        if self._live is not None:
+            self._live.stop()
+
+    def tick(self) -> None:
+        """Show the statistics if it is time to; cheap otherwise."""
+        now_s = time.monotonic()
+        if now_s < self._next_s:
+            return
+        self._next_s = now_s + (LINE_INTERVAL_S if self._live is None else TABLE_INTERVAL_S)
+        if self._live is not None:
+            self._live.update(self._table(self._read().rows), refresh=True)
+        elif self._console.json_lines:
+            self._console.line({"event": "stats", **self._read().fields})
+        elif self._console.level > QUIET:
+            line = self._read().line
+            if line:
+                self._console.say(line)
+
+    def _table(self, rows: Sequence[Sequence[str]]) -> Any:
+        from rich.markup import escape
+        from rich.table import Table
+
+        table = Table(title=self._title, title_justify="left", title_style="", box=None, pad_edge=False)
+        for index, column in enumerate(self._columns):
+            table.add_column(column, justify="left" if index == 0 else "right", no_wrap=True)
+        for row in rows:
+            table.add_row(*(escape(cell) for cell in row))
+        return table

@@ -1,0 +1,62 @@
+"""The command line: verbs, and how the program ends. Nothing heavy is imported before a verb needs it."""
+
+import os
+import sys
+
+import typer
+
+from udpconf.cli import devices, doctor
+from udpconf.cli.console import Console
+from udpconf.cli.options import JsonLines, Quiet, Verbose, Version
+from udpconf.cli.stop import StopRequested, stop_on_interrupt
+from udpconf.errors import UdpconfError
+
+app = typer.Typer(
+    name="udpconf",
+    help="Live video and sound over plain UDP that keeps its latency when the network loses packets.",
+    epilog="Exit codes: 0 done, 1 unexpected, 2 usage, 3 configuration, 4 device, 5 unreachable, 6 refused, "
+    "7 port in use, 8 optional package missing, 130 Ctrl-C.",
+    no_args_is_help=True,
+    # Plain help: rich's panels cost 100 ms and do not copy well.
+    rich_markup_mode=None,
+    pretty_exceptions_enable=False,
+    context_settings={"help_option_names": ["-h", "--help"]},
+)
+for verb in (devices.devices, doctor.doctor):
+    app.command()(verb)
+
+
+@app.callback()
+def every_verb(
+    context: typer.Context,
+    json_lines: JsonLines = False,
+    quiet: Quiet = False,
+    verbose: Verbose = 0,
+    version: Version = False,
+) -> None:
+    # The docstring would replace the help text above.
+    context.obj.configure(json_lines=json_lines, quiet=quiet, verbose=verbose)
+
+
+def main() -> None:
+    """Run the program; every error is one sentence on stderr and its documented exit code."""
+    console = Console()
+    stop_on_interrupt()
+    try:
+        app(obj=console)
+    except StopRequested as stop:
+        sys.exit(stop.exit_code)
+    except UdpconfError as error:
+        console.error(str(error), error.exit_code)
+        sys.exit(error.exit_code)
+    except BrokenPipeError:
+        # The reader of our stdout has seen enough. Python would complain once more when it flushes at the end.
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        sys.exit(0)
+    except Exception as error:  # noqa: BLE001  (the last stop: said in a sentence, shown in full under -vv)
+        console.error(
+            f"Unexpected {type(error).__name__}: {error}. That is a mistake in udpconf; the same command with -vv "
+            "shows where.",
+            1,
+        )
+        sys.exit(1)

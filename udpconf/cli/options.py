@@ -1,0 +1,63 @@
+"""Flags that more than one verb has. Every flag also reads UDPCONF_<FLAG>, the same name for every verb."""
+
+from pathlib import Path
+from typing import Annotated, Any
+
+import typer
+
+from udpconf import __version__
+
+
+def flag(*names: str, help: str, **more: Any) -> Any:  # noqa: A002  (typer's word)
+    """A typer option that also reads ``UDPCONF_<FLAG>``, named after its first long form."""
+    long = next(name for name in names if name.startswith("--")).split("/")[0]
+    return typer.Option(*names, envvar="UDPCONF_" + long[2:].upper().replace("-", "_"), help=help, **more)
+
+
+def _print_version(wanted: bool) -> None:
+    if wanted:
+        typer.echo(f"udpconf {__version__}")
+        raise typer.Exit
+
+
+JsonLines = Annotated[bool, flag("--json", help="One JSON object a line on stdout.")]
+Quiet = Annotated[bool, flag("--quiet", "-q", help="Say nothing but errors.")]
+Verbose = Annotated[
+    int, flag("--verbose", "-v", count=True, show_default=False, help="Say more; -vv for debugging.")
+]
+# No environment variable: a version is asked for, not configured.
+Version = Annotated[
+    bool, typer.Option("--version", callback=_print_version, is_eager=True, help="Print the version and end.")
+]
+
+Port = Annotated[int, flag("--port", min=0, max=65535, help="UDP port of the server's main socket.")]
+AudioPorts = Annotated[
+    str,
+    flag(
+        "--audio-ports",
+        metavar="LOW-HIGH",
+        help="Range of UDP ports; each sender's sound gets one of its own.",
+    ),
+]
+PassphraseFile = Annotated[
+    Path | None,
+    flag(
+        "--passphrase-file",
+        help="File with the passphrase on one line. Or set UDPCONF_PASSPHRASE.",
+        show_default=False,
+    ),
+]
+LatencyMs = Annotated[
+    float | None,
+    flag(
+        "--latency-ms",
+        min=0,
+        max=10_000,
+        show_default="as early as the path allows",
+        help="Show each frame so long after its capture, so that lost parts can be sent again.",
+    ),
+]
+MuxAudio = Annotated[
+    bool,
+    flag("--mux-audio", help="Send sound through the main port, for firewalls that let only one through."),
+]

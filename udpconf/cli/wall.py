@@ -1,0 +1,140 @@
+"""The window of a server or a sender: the newest picture of everybody, drawn at most 60 times a second.
+
+any thread ─► put() ─► [newest tile of each] ─► drawing thread ─► Display (a process of its own)
+"""
+
+import threading
+import time
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any, Literal
+
+from udpconf.errors import ConfigError
+from udpconf.media.display import Display, display_available
+from udpconf.media.grid import Picture, Tile, compose
+from udpconf.media.native import cv2
+
+# As often as most screens show a new picture. A canvas of 1280x720 takes 2 to 4 ms to draw.
+DRAW_INTERVAL_S = 1 / 60
+# Nothing new comes from a silent room, but captions and a resized window want to be drawn all the same.
+IDLE_INTERVAL_S = 0.5
+
+Layout = Literal["grid", "windows"]
+
+
+class Wall:
+    """Tiles by client, and the windows that show them.
+
+    Args:
+        title: of the one window.
+        layout: ``grid``, all in one window, or ``windows``, one each.
+        waiting: what the empty grid says below "Waiting for senders".
+        on_key: called with q, r, m or s, on the display's thread.
+    """
+
+    def __init__(self, title: str, layout: Layout, waiting: str, on_key: Callable[[str], None]) -> None:
+        self._layout = layout
+        self._waiting = waiting
+        self._lock = threading.Lock()  # guards the two below
+        self._tiles: dict[str, Tile] = {}
+        self._changed: set[str] = set()
+        self._wake = threading.Event()
+        self._closing = False
+        self._display = Display(title, on_key)
+        self._thread = threading.Thread(target=self._draw, name="udpconf wall", daemon=True)
+        self._thread.start()
+
+    @property
+    def alive(self) -> bool:
+        """The windows are there; they may go without anybody asking (the display's end), and the rest goes on."""
+        return self._display.alive
+
+    def put(self, client_id: str, **fields: Any) -> None:
+        """Change a client's tile, or make it; ``fields`` are those of grid.Tile. The image is the wall's from now on."""
+        with self._lock:
+            tile = self._tiles.get(client_id) or Tile("", "", None)
+            self._tiles[client_id] = tile._replace(**fields)
+            self._changed.add(client_id)
+        self._wake.set()
+
+    def update(self, client_id: str, **fields: Any) -> None:
+        """As ``put``, but only if the client is there."""
+        with self._lock:
+            tile = self._tiles.get(client_id)
+            if tile is not None:
+                self._tiles[client_id] = tile._replace(**fields)
+
+    def remove(self, client_id: str) -> None:
+        """Take a client's tile away."""
+        with self._lock:
+            self._tiles.pop(client_id, None)
+            self._changed.discard(client_id)
+        self._display.close_window(client_id)
+        self._wake.set()
+
+    def snapshot(self, directory: Path, stem: str) -> Path:
+        """Write the grid as it is now to ``directory/stem.png`` and return the path.
+
+        Raises:
+            ConfigError: it cannot be written there.
+        """
+        return write_png(directory / f"{stem}.png", self._canvas())
+
+    def close(self) -> None:
+        """Close the windows; takes half a second at most."""
+        self._closing = True
+        self._wake.set()
+        self._thread.join(1.0)
+        self._display.close()
+
+    def _canvas(self) -> Picture:
+        with self._lock:
+            tiles = list(self._tiles.values())
+        width, height = self._display.size
+        return compose(tiles, width, height, waiting=self._waiting)
+
+    def _draw(self) -> None:
+        while not self._closing and self._display.alive:
+            self._wake.wait(IDLE_INTERVAL_S)
+            self._wake.clear()
+            started_s = time.monotonic()
+            if self._layout == "grid":
+                self._display.show(self._canvas())
+            else:
+                self._draw_changed()
+            time.sleep(max(0.0, started_s + DRAW_INTERVAL_S - time.monotonic()))
+
+    def _draw_changed(self) -> None:
+        with self._lock:
+            changed = {client_id: self._tiles[client_id] for client_id in self._changed}
+            self._changed.clear()
+        for client_id, tile in changed.items():
+            width, height = self._display.window_size(client_id)
+            self._display.show_window(client_id, tile.name, compose([tile], width, height))
+
+
+def open_wall(
+    wanted: bool | None, title: str, layout: Layout, waiting: str, on_key: Callable[[str], None]
+) -> tuple[Wall | None, str]:
+    """A wall, or None and the sentence that says why not (empty when ``wanted`` is False); else as for Wall."""
+    if wanted is False:
+        return None, ""
+    available, why_not = display_available()
+    if not available:
+        return None, why_not
+    return Wall(title, layout, waiting, on_key), ""
+
+
+def write_png(path: Path, picture: Picture) -> Path:
+    """Write a picture and return the path.
+
+    Raises:
+        ConfigError: it cannot be written.
+    """
+    _, data = cv2.imencode(".png", picture)
+    try:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        path.write_bytes(data.tobytes())
+    except OSError as error:
+        raise ConfigError(f"{path} cannot be written: {error.strerror}. Choose another directory.") from error
+    return path
