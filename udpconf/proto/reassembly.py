@@ -7,7 +7,12 @@ still free. What does not fit is refused and counted; it never costs the frame.
 from enum import Enum
 
 from udpconf.frames import EncodedFrame, FrameDescription, Segment
-from udpconf.limits import FRAME_MAX_BYTES, SERVER_REASSEMBLY_MAX_BYTES, STREAM_REASSEMBLY_MAX_BYTES
+from udpconf.limits import (
+    FRAME_MAX_BYTES,
+    SERVER_REASSEMBLY_MAX_BYTES,
+    SHARDS_PER_FRAME_MAX,
+    STREAM_REASSEMBLY_MAX_BYTES,
+)
 from udpconf.wire.frames import VideoShard
 
 
@@ -98,6 +103,7 @@ class OpenFrame:
         if (
             self._covered + shard.interval_count > self.description.interval_count
             or self.coded_bytes + size > FRAME_MAX_BYTES
+            or len(self._segments) >= SHARDS_PER_FRAME_MAX
             or not budget.take(size)
         ):
             return ShardFate.REFUSED

@@ -1,0 +1,67 @@
+"""Frames leave in bursts and then at the pace."""
+
+from udpconf.limits import FRAME_MAX_BYTES, SECOND
+from udpconf.proto.pacer import BURST_BYTES, RATE_MIN_BPS, Pacer
+
+DATAGRAM = bytes(1200)
+
+
+def drain(pacer: Pacer, now_us: int) -> int:
+    count = 0
+    while pacer.poll(now_us) is not None:
+        count += 1
+    return count
+
+
+def test_an_ordinary_frame_leaves_at_once() -> None:
+    pacer = Pacer(4000)
+    pacer.push([DATAGRAM] * 11)
+    assert drain(pacer, 0) == 11
+    assert pacer.poll_timeout() is None
+
+
+def test_a_large_frame_leaves_at_the_pace_with_few_wake_ups() -> None:
+    pacer = Pacer(4000)
+    pacer.push([DATAGRAM] * 1000)
+    now_us, sent, turns = 0, 0, 0
+    while sent < 1000:
+        sent += drain(pacer, now_us)
+        turns += 1
+        now_us = pacer.poll_timeout() or now_us
+    ideal_us = (1000 * len(DATAGRAM) - BURST_BYTES) * 8 * SECOND / RATE_MIN_BPS
+    assert 0.95 * ideal_us <= now_us <= 1.05 * ideal_us
+    assert turns <= 70
+
+
+def test_a_higher_ceiling_makes_a_higher_pace() -> None:
+    pacer = Pacer(100_000)
+    pacer.push([DATAGRAM] * 1000)
+    drain(pacer, 0)
+    assert drain(pacer, 8_000) == 32  # a whole burst again within 8 ms
+
+
+def test_when_full_the_oldest_frame_that_has_not_begun_goes_whole() -> None:
+    pacer = Pacer(4000)
+    frames = [[bytes([number]) * 1200] * (FRAME_MAX_BYTES // 1200 * 3 // 4) for number in range(3)]
+    pacer.push(frames[0])
+    first = pacer.poll(0)
+    assert first is not None
+    assert first[0] == 0
+    pacer.push(frames[1])
+    pacer.push(frames[2])
+    assert pacer.frames_dropped == 1
+    left = {first[0]}
+    now_us = 0
+    while (at_us := pacer.poll_timeout()) is not None:
+        now_us = at_us
+        while (datagram := pacer.poll(now_us)) is not None:
+            left.add(datagram[0])
+    assert left == {0, 2}
+
+
+def test_nothing_is_owed_after_a_pause() -> None:
+    pacer = Pacer(4000)
+    pacer.push([DATAGRAM])
+    drain(pacer, 0)
+    pacer.push([DATAGRAM] * 100)
+    assert drain(pacer, 10 * SECOND) <= BURST_BYTES // len(DATAGRAM) + 1
