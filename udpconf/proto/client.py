@@ -111,6 +111,7 @@ class ClientEndpoint:
         self._loss = Recent()
         self._feedback: Feedback | None = None
         self._earlier_bytes = self._earlier_packets = 0  # of the sessions before this one
+        self._follow_handshake(now_us)  # the first HELLO leaves now, not when its resend is due
 
     # --- commands ---
 
@@ -155,6 +156,7 @@ class ClientEndpoint:
             if self._handshake is not None and path == MAIN_PATH:
                 self._handshake.handle_datagram(now_us, data)
                 self._follow_handshake(now_us)
+                self._flush_session()
             return
         session = self._session
         if session is None:
