@@ -1,0 +1,115 @@
+"""Carries IP packets between two TUN devices through the link emulator, on the real clock."""
+
+import errno
+import os
+import select
+from typing import NamedTuple, TextIO
+
+from udpconf.emulation.link import DuplexLink, Verdict
+from udpconf.emulation.real_time import monotonic_us
+
+# The TUN devices' MTU is smaller; segmentation offload is off, so the kernel hands out single packets.
+READ_BYTES = 2048
+# Packets of one device in a row, before the timers and the other one get their turn: some 0.3 ms of work.
+READ_BATCH = 16
+# A delivery later than this after its time is counted. What the lab promises at p99.
+LATE_US = 1000
+# poll() wakes at full milliseconds, select() does not; but it cannot wait for longer than a time_t holds.
+LONGEST_WAIT_US = 3_600_000_000
+
+
+class BridgeCounters(NamedTuple):
+    """How well the bridge kept its own times; what the link did to packets is in the link's counters."""
+
+    late: int  # deliveries more than LATE_US after they were due
+    latest_us: int  # the worst of all
+    not_written: int  # the device would not take them
+
+
+class TunBridge:
+    """Up is from B to A (from the client to the server), down is from A to B.
+
+    Args:
+        tun_a: file descriptor of A's device, non-blocking.
+        tun_b: B's.
+        log: a line of JSON a packet goes there, see netem/README.md; None: no log.
+    """
+
+    def __init__(self, tun_a: int, tun_b: int, link: DuplexLink[bytes], log: TextIO | None) -> None:
+        self._tun_a = tun_a
+        self._tun_b = tun_b
+        self._link = link
+        self._log = log
+        self._late = 0
+        self._latest_us = 0
+        self._not_written = 0
+
+    @property
+    def counters(self) -> BridgeCounters:
+        return BridgeCounters(self._late, self._latest_us, self._not_written)
+
+    def run(self, watched: list[int], until_us: int | None = None) -> list[int]:
+        """Carry packets until one of the watched descriptors is readable, or until a time.
+
+        Returns:
+            The watched descriptors that are readable; none if the time has come.
+        """
+        tun_a, tun_b = self._tun_a, self._tun_b
+        descriptors = [tun_a, tun_b, *watched]
+        while True:
+            now_us = monotonic_us()
+            if until_us is not None and now_us >= until_us:
+                return []
+            due_us = self._link.poll_timeout()
+            wake_us = min(time for time in (due_us, until_us, now_us + LONGEST_WAIT_US) if time is not None)
+            readable, _, _ = select.select(descriptors, [], [], max(0, wake_us - now_us) / 1e6)
+            self._deliver()
+            if tun_b in readable:
+                self._read(tun_b, "up")
+            if tun_a in readable:
+                self._read(tun_a, "down")
+            self._deliver()
+            if seen := [descriptor for descriptor in watched if descriptor in readable]:
+                return seen
+
+    def _read(self, tun: int, direction: str) -> None:
+        link = self._link.up if direction == "up" else self._link.down
+        for _ in range(READ_BATCH):
+            try:
+                packet = os.read(tun, READ_BYTES)
+            except BlockingIOError:
+                return
+            if packet[0] >> 4 != 4:  # IPv6 is off; whatever still comes was not sent by the tested programs
+                continue
+            now_us = monotonic_us()
+            verdict = link.send(now_us, packet, len(packet))
+            if self._log is not None:
+                self._log.write(log_line(direction, verdict, len(packet), now_us))
+
+    def _deliver(self) -> None:
+        link = self._link
+        for one_way, tun in ((link.up, self._tun_a), (link.down, self._tun_b)):
+            while (due_us := one_way.poll_timeout()) is not None:
+                now_us = monotonic_us()
+                packet = one_way.poll_delivery(now_us)
+                if packet is None:
+                    break
+                try:
+                    os.write(tun, packet)
+                except OSError as error:
+                    # The device's queue is full, or the namespace goes down.
+                    if error.errno not in {errno.EAGAIN, errno.ENOBUFS, errno.EIO, errno.EINVAL}:
+                        raise
+                    self._not_written += 1
+                late_us = now_us - due_us
+                self._latest_us = max(self._latest_us, late_us)
+                if late_us > LATE_US:
+                    self._late += 1
+
+
+def log_line(direction: str, verdict: Verdict, size_bytes: int, sent_us: int) -> str:
+    due = "null" if verdict.due_us is None else verdict.due_us
+    return (
+        f'{{"direction": "{direction}", "n": {verdict.number}, "size": {size_bytes}, "sent_us": {sent_us}, '
+        f'"fate": "{verdict.fate.value}", "due_us": {due}}}\n'
+    )
