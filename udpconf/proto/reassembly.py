@@ -72,6 +72,7 @@ class OpenFrame:
 
     __slots__ = (
         "_covered",
+        "_interval_count",
         "_segments",
         "capture_us",
         "coded_bytes",
@@ -90,6 +91,7 @@ class OpenFrame:
         self.coded_bytes = 0
         self._segments: dict[int, Segment] = {}
         self._covered = 0
+        self._interval_count = shard.description.interval_count
 
     def add(self, shard: VideoShard, now_us: int, budget: StreamBudget) -> ShardFate:
         if shard.shard_index >= shard.data_shards:
@@ -101,7 +103,7 @@ class OpenFrame:
             return ShardFate.DUPLICATE if present.data == shard.payload else ShardFate.REFUSED
         size = len(shard.payload)
         if (
-            self._covered + shard.interval_count > self.description.interval_count
+            self._covered + shard.interval_count > self._interval_count
             or self.coded_bytes + size > FRAME_MAX_BYTES
             or len(self._segments) >= SHARDS_PER_FRAME_MAX
             or not budget.take(size)
@@ -117,11 +119,11 @@ class OpenFrame:
 
     @property
     def complete(self) -> bool:
-        return self._covered == self.description.interval_count
+        return self._covered == self._interval_count
 
     @property
     def fresh_share(self) -> float:
-        return self._covered / self.description.interval_count
+        return self._covered / self._interval_count
 
     def encoded(self) -> EncodedFrame:
         """The frame as it stands. Intervals claimed twice by a hostile sender stay with the first claim in order."""

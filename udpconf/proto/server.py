@@ -178,7 +178,7 @@ class ServerEndpoint:
     def handle_timeout(self, now_us: int) -> None:
         self._now_us = now_us
         self._listener.handle_timeout(now_us)
-        for client in [client for client in self._clients.values() if client.next_timeout_us <= now_us]:
+        for client in [client for client in self._clients.values() if client.poll_timeout() <= now_us]:
             if now_us >= client.drop_at_us:
                 self._remove(client, "nothing heard for 15 s")
                 continue
@@ -200,7 +200,7 @@ class ServerEndpoint:
     def poll_timeout(self) -> int | None:
         if self.closed:
             return None
-        times = [client.next_timeout_us for client in self._clients.values()]
+        times = [client.poll_timeout() for client in self._clients.values()]
         if self._close_at_us is not None:
             times.append(self._close_at_us)
         return min(times, default=None)
@@ -322,7 +322,7 @@ class ServerEndpoint:
                 self._events.append(VideoFrameDue(client_id, frame._replace(capture_wall_us=wall_us)))
         while (plaintext := client.session.poll_plaintext()) is not None:
             self._transmit(client, Channel.MAIN, plaintext)
-        client.next_timeout_us = client.poll_timeout()
+        client.touch()
 
     def _look_closed(self) -> None:
         if self._close_at_us is not None and (

@@ -39,7 +39,7 @@ class ServerClient:
         self.offer = Offer(0)
         self.frames = JitterBuffer(budget, latency_us)
         self.audio = AudioDepacketizer()
-        self.next_timeout_us = now_us
+        self._timeout_us: int | None = None  # what poll_timeout said, until something happens
         self._feedback_at_us = now_us + FEEDBACK_INTERVAL_US
         self._reported: Feedback | None = None
         self._recent = Recent()
@@ -75,13 +75,18 @@ class ServerClient:
         self._reported = feedback
         return encode_feedback(feedback)
 
+    def touch(self) -> None:
+        """Something happened: the next timer is to be worked out again."""
+        self._timeout_us = None
+
     def poll_timeout(self) -> int:
         """When ``handle_timeout`` is next due, or the client is to be dropped."""
-        times = [self.session.poll_timeout(), self.drop_at_us]
-        frame_us = self.frames.poll_timeout()
-        if frame_us is not None:
-            times += (frame_us, self._feedback_at_us)
-        return min(times)
+        if self._timeout_us is None:
+            self._timeout_us = min(self.session.poll_timeout(), self.drop_at_us)
+            frame_us = self.frames.poll_timeout()
+            if frame_us is not None:
+                self._timeout_us = min(self._timeout_us, frame_us, self._feedback_at_us)
+        return self._timeout_us
 
     @property
     def drop_at_us(self) -> int:

@@ -26,6 +26,7 @@ from udpconf.wire.frames import (
     Frame,
     Ping,
     Pong,
+    VideoShard,
     decode_frames_untrusted,
     encode_control,
     encode_control_ack,
@@ -106,6 +107,8 @@ class Session:
         except MalformedPacket:
             counters.packets_malformed += 1
             return []
+        if frames and type(frames[0]) is VideoShard and len(frames) == 1:
+            return frames  # most packets are nothing else
         passed_on: list[Frame] = []
         for frame in frames:
             if isinstance(frame, Ping):

@@ -237,7 +237,8 @@ def _encode_description(description: FrameDescription) -> bytes:
 
 
 @lru_cache(maxsize=1024)  # a stream repeats few of them; quality alone moves it
-def _decode_description_untrusted(raw: bytes) -> FrameDescription:
+def _decode_description_untrusted(raw: bytes) -> tuple[FrameDescription, int]:
+    """The description and how many intervals it makes."""
     packed, quality, width, height, restart_interval = _DESCRIPTION.unpack(raw)
     try:
         codec, subsampling = Codec(packed >> 4), Subsampling(packed & 0x0F)
@@ -247,7 +248,8 @@ def _decode_description_untrusted(raw: bytes) -> FrameDescription:
         raise MalformedPacket("picture size")
     if restart_interval == 0 or (quality == 0) != (codec == Codec.LZ4) or quality > 100:
         raise MalformedPacket("picture description")
-    return FrameDescription(codec, width, height, quality, subsampling, restart_interval)
+    description = FrameDescription(codec, width, height, quality, subsampling, restart_interval)
+    return description, description.interval_count
 
 
 def _decode_video(plaintext: bytes, at: int) -> VideoShard:
@@ -265,13 +267,13 @@ def _decode_video(plaintext: bytes, at: int) -> VideoShard:
         low,
         interval_count,
     ) = _VIDEO.unpack_from(plaintext, at)
-    description = _decode_description_untrusted(raw)
+    description, intervals = _decode_description_untrusted(raw)
     if not data_shards or block >= blocks:
         raise MalformedPacket("shard place")
     first_interval = high << 16 | low
     payload = plaintext[at + _VIDEO.size :]
     if shard_index < data_shards and (
-        not payload or not interval_count or first_interval + interval_count > description.interval_count
+        not payload or not interval_count or first_interval + interval_count > intervals
     ):
         raise MalformedPacket("intervals outside the picture")
     return VideoShard(
