@@ -1,6 +1,6 @@
 """Packet numbers and the replay window against models that need no cleverness."""
 
-from hypothesis import given
+from hypothesis import example, given
 from hypothesis import strategies as st
 
 from udpconf.limits import REPLAY_WINDOW
@@ -10,6 +10,10 @@ from udpconf.wire.packet_number import PACKET_NUMBER_MAX, expand, truncate
 HALF = 1 << 23
 
 
+@example(largest=(1 << 30) - 1, distance=HALF)
+@example(largest=(1 << 30) - 1, distance=-HALF + 1)
+@example(largest=(1 << 30) + HALF - 1, distance=HALF)
+@example(largest=(1 << 30) + HALF - 1, distance=-HALF + 1)
 @given(largest=st.integers(0, PACKET_NUMBER_MAX - HALF - 1), distance=st.integers(-HALF + 1, HALF))
 def test_a_number_within_half_the_range_of_the_expected_one_is_rebuilt(largest: int, distance: int) -> None:
     number = max(0, largest + 1 + distance)

@@ -224,8 +224,10 @@ def test_a_reject_is_believed_after_some_seconds_without_anything_better(
 ) -> None:
     client = knock()
     sent(client)
-    client.handle_datagram(CLIENT_START_US, encode_reject(Reject(reason, client.client_connection_id), KEY))
+    reject = encode_reject(Reject(reason, client.client_connection_id), KEY)
+    client.handle_datagram(CLIENT_START_US, reject)
     assert len(run_timers(client, patience_us - 1)) > 3
+    client.handle_datagram(CLIENT_START_US + patience_us - 1, reject)  # one more does not prolong it
     assert client.failure is None
     client.handle_timeout(CLIENT_START_US + patience_us)
     assert client.failure == failure
