@@ -1,0 +1,284 @@
+"""From datagrams to the loudspeaker in virtual time, with a loudspeaker that takes 10 ms whenever it is told to."""
+
+import threading
+from collections.abc import Callable
+
+import numpy as np
+import pytest
+from numpy.typing import NDArray
+
+from udpconf.app.audio_receive import (
+    INBOX_MAX,
+    REST_US,
+    RING_TARGET_US,
+    SUBSCRIPTION_BLOCKS,
+    AudioBlock,
+    AudioReceiver,
+)
+from udpconf.frames import OpusFrame
+from udpconf.limits import MS, SECOND
+from udpconf.media.opus import FRAME_SAMPLES, FRAME_US, OpusEncoder, OpusFramer
+from udpconf.net.mailbox import BoundedQueue
+from udpconf.proto.events import AudioReceived
+
+Pcm = NDArray[np.int16]
+RATE = 48_000
+PATH_US = 14 * MS  # a frame's own length, the encoder's look-ahead, and a millisecond of network
+
+
+class FakeSpeaker:
+    def __init__(self) -> None:
+        self.on_taken: Callable[[], None] | None = None
+        self.alive = True
+        self.ring: list[Pcm] = []
+        self.played: list[Pcm] = []
+        self.underruns = 0
+
+    @property
+    def queued_us(self) -> int:
+        return len(self.ring) * FRAME_US
+
+    @property
+    def latency_us(self) -> int:
+        return self.queued_us + 30 * MS
+
+    def write(self, block: Pcm) -> None:
+        self.ring.append(block)
+
+    def take(self) -> None:
+        if self.ring:
+            self.played.append(self.ring.pop(0))
+        else:
+            self.underruns += 1
+        assert self.on_taken is not None
+        self.on_taken()
+
+
+class Room:
+    """Senders with a tone each, and the receiver, a turn each 10 ms."""
+
+    def __init__(self, *hertz: float, amplitude: float = 8000.0) -> None:
+        self.receiver = AudioReceiver(clock=lambda: self.now_us)
+        self.now_us = 5_000
+        self.frames: dict[str, list[tuple[bytes, int]]] = {}
+        for pitch in hertz:
+            times = np.arange(6 * RATE) / RATE
+            wave = (amplitude * np.sin(2 * np.pi * pitch * times)).astype(np.int16)
+            self.frames[f"client-{pitch:.0f}"] = OpusFramer().push(wave, 0)
+        for client_id in self.frames:
+            self.receiver.add_client(client_id)
+
+    def run(
+        self, until_us: int, speaker: FakeSpeaker | None = None, lost: frozenset[int] = frozenset()
+    ) -> None:
+        while self.now_us < until_us:
+            self.now_us += FRAME_US
+            number = (self.now_us - PATH_US) // FRAME_US
+            if number >= 0 and number not in lost:
+                self.send(number)
+            if speaker is not None:
+                speaker.take()
+            self.receiver.turn(self.now_us)
+
+    def send(self, number: int) -> None:
+        for client_id, frames in self.frames.items():
+            data, capture_us = frames[number]
+            self.receiver.handle(
+                AudioReceived(client_id, number, capture_us, data, capture_us + PATH_US, copy=False)
+            )
+
+
+def loudest(pcm: Pcm) -> float:
+    samples = pcm.reshape(-1)
+    return float(np.argmax(np.abs(np.fft.rfft(samples * np.hanning(len(samples))))) * RATE / len(samples))
+
+
+def taken(queue: BoundedQueue[AudioBlock]) -> list[AudioBlock]:
+    blocks = []
+    while (block := queue.get(0)) is not None:
+        blocks.append(block)
+    return blocks
+
+
+def test_a_tone_comes_out_of_the_loudspeaker() -> None:
+    room, speaker = Room(440), FakeSpeaker()
+    room.receiver.set_speaker(speaker)
+    room.run(3 * SECOND, speaker)
+    heard = np.concatenate(speaker.played[-100:])
+    assert abs(loudest(heard) - 440) < 2
+    assert abs(float(np.abs(heard).max()) - 8000) < 800
+    assert np.abs(np.diff(heard[:, 0].astype(int), 2)).max() < 100, "no click"
+    assert len(speaker.ring) * FRAME_US == RING_TARGET_US
+    assert speaker.underruns <= 1
+
+
+def test_all_clients_are_mixed_and_each_can_be_had_alone() -> None:
+    room = Room(440, 1000)
+    mixed, alone = room.receiver.subscribe(), room.receiver.subscribe("client-1000")
+    room.run(2 * SECOND)
+    both = np.concatenate([block.pcm for block in taken(mixed)[-50:]])
+    one = taken(alone)
+    spectrum = np.abs(np.fft.rfft(both[:, 0] * np.hanning(len(both))))
+    peaks = {int(peak * RATE / len(both)) for peak in np.argsort(spectrum)[-2:]}
+    assert peaks == {440, 1000}
+    assert abs(loudest(np.concatenate([block.pcm for block in one[-50:]])) - 1000) < 2
+    assert all(block.client_id == "client-1000" for block in one)
+    assert all(block.pcm.shape == (FRAME_SAMPLES, 1) for block in one)
+    captured = [block.capture_us for block in one if block.capture_us is not None]
+    assert {later - earlier for earlier, later in zip(captured[-50:], captured[-49:], strict=False)} == {
+        FRAME_US
+    }
+
+
+def test_a_subscriber_that_does_not_read_loses_the_oldest_and_it_is_counted() -> None:
+    room = Room(440)
+    queue = room.receiver.subscribe()
+    room.run(3 * SECOND)
+    assert queue.dropped > 100
+    assert len(taken(queue)) == SUBSCRIPTION_BLOCKS
+
+
+def test_the_recorder_gets_each_frame_once_in_capture_order() -> None:
+    room = Room(440)
+    recorded: list[OpusFrame] = []
+    room.receiver.set_on_opus(lambda client_id, frame: recorded.append(frame))
+    room.run(3 * SECOND, lost=frozenset({100, 150}))
+    times = [frame.capture_us for frame in recorded]
+    assert all(frame.data for frame in recorded)
+    assert times == sorted(set(times))
+    numbers = {capture_us: number for number, (_, capture_us) in enumerate(room.frames["client-440"])}
+    recorded_numbers = {numbers[capture_us] for capture_us in times}
+    assert recorded_numbers == set(range(max(recorded_numbers) + 1)) - {100, 150}
+    assert len(recorded_numbers) > 290
+
+
+def test_a_hanging_loudspeaker_does_not_hold_up_the_rest() -> None:
+    room, speaker = Room(440), FakeSpeaker()
+    room.receiver.set_speaker(speaker)
+    queue = room.receiver.subscribe()
+    room.run(1 * SECOND, speaker)
+    taken(queue)
+    room.run(2 * SECOND)  # takes nothing, says it lives
+    stalled = len(taken(queue))
+    speaker.alive = False
+    room.run(3 * SECOND)
+    dead = len(taken(queue))
+    assert 90 <= stalled <= 100
+    assert 90 <= dead <= 105
+    assert len(speaker.ring) * FRAME_US <= RING_TARGET_US
+
+
+def test_the_delay_for_lip_sync_is_capture_to_air() -> None:
+    room, speaker = Room(440), FakeSpeaker()
+    assert room.receiver.audio_delay_us("client-440") is None
+    room.receiver.set_speaker(speaker)
+    room.run(3 * SECOND, speaker)
+    delay_us = room.receiver.audio_delay_us("client-440")
+    queue = room.receiver.subscribe("client-440")
+    room.run(room.now_us + 10 * MS, speaker)
+    (block,) = taken(queue)
+    assert block.capture_us is not None
+    # It is the last in the ring, and is heard 30 ms after the device takes it.
+    heard_us = room.now_us + (len(speaker.ring) - 1) * FRAME_US + 30 * MS
+    assert delay_us is not None
+    assert abs(delay_us - (heard_us - block.capture_us)) <= 2 * MS
+    assert room.receiver.audio_delay_us("nobody") is None
+
+
+def test_mute_silences_the_loudspeaker_only() -> None:
+    room, speaker = Room(440), FakeSpeaker()
+    room.receiver.set_speaker(speaker)
+    queue = room.receiver.subscribe()
+    room.run(1 * SECOND, speaker)
+    room.receiver.muted = True
+    room.run(2 * SECOND, speaker)
+    assert not np.concatenate(speaker.played[-50:]).any()
+    assert taken(queue)[-1].pcm.any()
+    room.receiver.muted = False
+    room.run(3 * SECOND, speaker)
+    assert np.concatenate(speaker.played[-50:]).any()
+
+
+def test_a_client_that_joins_again_starts_a_sequence_of_its_own() -> None:
+    room = Room(440)
+    queue = room.receiver.subscribe("client-440")
+    room.run(2 * SECOND)
+    room.receiver.add_client("client-440")
+    taken(queue)
+    data = room.frames["client-440"]
+    for number in range(100):
+        room.now_us += FRAME_US
+        capture_us = room.now_us - PATH_US
+        event = AudioReceived("client-440", number, capture_us, data[number][0], room.now_us, copy=False)
+        room.receiver.handle(event)
+        room.receiver.turn(room.now_us)
+    assert len(taken(queue)) > 90
+
+
+def test_sound_that_nobody_wants_and_strangers_are_not_kept() -> None:
+    room = Room(440)
+    room.send(0)
+    assert not room.receiver._inbox, "nobody listens"
+    room.receiver.subscribe()
+    room.receiver.handle(AudioReceived("stranger", 0, 0, b"", 0, copy=False))
+    assert not room.receiver._inbox
+    room.send(0)
+    assert len(room.receiver._inbox) == 1
+    room.receiver.remove_client("client-440")
+    room.send(1)
+    assert len(room.receiver._inbox) == 1
+
+
+@pytest.mark.parametrize("count", [INBOX_MAX - 1, INBOX_MAX, INBOX_MAX + 1])
+def test_the_inbox_is_bounded_and_counts_what_it_drops(count: int) -> None:
+    room = Room(440)
+    room.receiver.subscribe()
+    for _ in range(count):
+        room.send(0)
+    assert len(room.receiver._inbox) == min(count, INBOX_MAX)
+    assert room.receiver.overflowed == max(0, count - INBOX_MAX)
+
+
+def test_a_second_after_the_last_sound_there_is_nothing_to_do() -> None:
+    room = Room(440)
+    room.receiver.subscribe()
+    room.run(1 * SECOND)
+    ended_us = room.now_us
+    while room.receiver.turn(room.now_us):
+        room.now_us += FRAME_US
+        assert room.now_us < ended_us + 2 * SECOND
+    assert room.now_us - ended_us >= REST_US
+
+
+def test_the_thread_ends_at_once_and_ends_subscriptions() -> None:
+    receiver = AudioReceiver()
+    receiver.start()
+    queue = receiver.subscribe()
+    ended = threading.Event()
+
+    def read() -> None:
+        while queue.get() is not None:
+            pass
+        ended.set()
+
+    reader = threading.Thread(target=read)
+    reader.start()
+    receiver.stop()
+    reader.join(5)
+    assert ended.is_set()
+    assert not receiver._thread.is_alive()
+    assert receiver.subscribe().get(0) is None, "closed from the start"
+
+
+def test_the_thread_plays_what_arrives() -> None:
+    receiver = AudioReceiver()
+    receiver.add_client("voice")
+    queue = receiver.subscribe("voice")
+    receiver.start()
+    data = OpusEncoder().encode(np.zeros(FRAME_SAMPLES, np.int16))
+    now_us = receiver._clock()
+    for number in range(10):
+        capture_us = now_us - 200 * MS + number * FRAME_US
+        receiver.handle(AudioReceived("voice", number, capture_us, data, now_us, copy=False))
+    assert queue.get(5) is not None
+    receiver.stop()

@@ -1,0 +1,330 @@
+"""The sound of all clients: from datagrams to the loudspeaker, to whoever iterates, and to the recorder.
+
+network thread ─► handle() ─[bounded]─► a jitter buffer for each client ─► Opus ─► mixer ─► speaker's ring
+                                                   └─► recorder (not decoded)       └─► subscribers [bounded]
+
+One thread wakes at most a hundred times a second for all clients together, and not at all while nobody sends sound or
+nobody listens. The loudspeaker sets the pace, whose clock is the one that counts; without one, or when it hangs, the
+computer's clock does.
+"""
+
+import threading
+from collections import deque
+from collections.abc import Callable
+from typing import NamedTuple, Protocol
+
+import numpy as np
+from numpy.typing import NDArray
+
+from udpconf.frames import OpusFrame
+from udpconf.limits import MS, SECOND
+from udpconf.media.mixer import Mixer, Mute, crossfade
+from udpconf.media.opus import FRAME_SAMPLES, FRAME_US, OpusDecoder
+from udpconf.net.clock import monotonic_us
+from udpconf.net.mailbox import BoundedQueue
+from udpconf.proto.audio_jitter import AudioCounts, AudioJitterBuffer
+from udpconf.proto.events import AudioReceived
+
+Pcm = NDArray[np.int16]
+OnOpus = Callable[[str, OpusFrame], None]
+
+# What the ring is filled up to: the device takes 10 ms at a time, and our thread may be 10 ms late.
+RING_TARGET_US = 20 * MS
+# A device that has taken nothing for so long does not set the pace. One that has stopped for good is given up later.
+STALL_US = 50 * MS
+# Further behind than this (suspend, a stopped process) there is nothing to catch up with.
+BEHIND_MAX_US = 100 * MS
+# After so long without sound the thread sleeps until the next packet.
+REST_US = 1 * SECOND
+# Datagrams between the network thread and ours, normally one or two: 16 for each of 256 clients. The oldest goes.
+INBOX_MAX = 4096
+# 1 s of sound for whoever iterates; the oldest goes.
+SUBSCRIPTION_BLOCKS = 100
+# Quiet is what is 18 dB below the loudest of the last seconds (which is forgotten by a third in 4 s).
+QUIET_SHARE = 1 / 8
+LOUDEST_DECAY = 0.999
+# The delay that lip sync goes by is averaged over this many blocks: the ring goes up and down.
+RING_SMOOTHING = 1 / 16
+STOP_S = 1.0
+
+
+class AudioBlock(NamedTuple):
+    """10 ms of sound as it should be played."""
+
+    pcm: Pcm  # int16[480, channels] at 48 kHz
+    client_id: str | None  # None: all clients mixed
+    capture_us: int | None  # CLOCK_MONOTONIC of this machine at the first sample; None when mixed
+
+
+class Loudspeaker(Protocol):
+    """What is needed of media.speaker.Speaker."""
+
+    on_taken: Callable[[], None] | None
+
+    @property
+    def alive(self) -> bool: ...
+    @property
+    def queued_us(self) -> int: ...
+    @property
+    def latency_us(self) -> int: ...
+    def write(self, block: Pcm) -> None: ...
+
+
+class AudioReceiver:
+    """Plays, hands out and passes on the sound of all clients.
+
+    Attributes:
+        muted: the loudspeaker is silent; subscribers and the recorder still get everything. Set it from any thread.
+        overflowed: datagrams that were dropped because our thread did not keep up.
+    """
+
+    def __init__(self, clock: Callable[[], int] = monotonic_us) -> None:
+        self.muted = False
+        self.overflowed = 0
+        self._clock = clock
+        self._changing = (
+            threading.Lock()
+        )  # the three below; each is replaced as a whole and read without the lock
+        self._clients: dict[str, _Client] = {}
+        self._subscribers: tuple[tuple[BoundedQueue[AudioBlock], str | None], ...] = ()
+        self._on_opus: OnOpus | None = None
+        self._speaker: Loudspeaker | None = None
+        self._closed = False
+        self._wanted = False  # somebody listens: a speaker, a subscriber or a recorder
+        self._inbox: deque[tuple[_Client, AudioReceived]] = deque(maxlen=INBOX_MAX)
+        self._work = threading.Event()  # there is something in the inbox
+        self._wake = threading.Event()  # the speaker took something, or the end
+        self._stopping = False
+        self._thread = threading.Thread(target=self._run, name="udpconf sound", daemon=True)
+        # --- the sound thread's own
+        self._mixer = Mixer()
+        self._mute = Mute()
+        self._taken = False
+        self._due_us = 0  # when the clock asks for the next block
+        self._sounded_us = 0  # when there was last something to play
+        self._ring_delay_us: float | None = None
+
+    def start(self) -> None:
+        """Start the thread."""
+        self._thread.start()
+
+    def stop(self) -> None:
+        """End the thread and all subscriptions; at most a second. The speaker is its opener's to close."""
+        with self._changing:
+            self._closed = True
+            for queue, _ in self._subscribers:
+                queue.close()
+        self._stopping = True
+        self._work.set()
+        self._wake.set()
+        if self._thread.ident is not None:
+            self._thread.join(STOP_S)
+
+    # --- who sends ---------------------------------------------------------------------------------------------------
+
+    def add_client(self, client_id: str) -> None:
+        """Its sound starts, with a sequence of its own: to be called again when it has joined again."""
+        with self._changing:
+            self._clients = {**self._clients, client_id: _Client()}
+
+    def remove_client(self, client_id: str) -> None:
+        """Its sound ends."""
+        with self._changing:
+            self._clients = {key: client for key, client in self._clients.items() if key != client_id}
+
+    def handle(self, event: AudioReceived) -> None:
+        """Take a frame, from the network thread: never blocks."""
+        client = self._clients.get(event.client_id)
+        if client is None or not self._wanted:
+            return
+        if len(self._inbox) == INBOX_MAX:
+            self.overflowed += 1
+        self._inbox.append((client, event))
+        if not self._work.is_set():
+            self._work.set()
+
+    # --- who listens -------------------------------------------------------------------------------------------------
+
+    def set_speaker(self, speaker: Loudspeaker | None) -> None:
+        """Play through this one from now on; None: through none."""
+        with self._changing:
+            if self._speaker is not None:
+                self._speaker.on_taken = None
+            self._speaker = speaker
+            if speaker is not None:
+                speaker.on_taken = self._speaker_took
+            self._count_listeners()
+
+    def set_on_opus(self, on_opus: OnOpus | None) -> None:
+        """Call this from the sound thread with each frame that arrived in time, in capture order; it must not raise.
+
+        Frames that playing leaves out to shorten its delay are among them; lost ones are a gap in the capture times.
+        """
+        with self._changing:
+            self._on_opus = on_opus
+            self._count_listeners()
+
+    def subscribe(self, client_id: str | None = None) -> BoundedQueue[AudioBlock]:
+        """Blocks from now on, mixed (None) or of one client, while there is sound; ``get(timeout)`` waits for the next.
+
+        At most a second of them waits: then the oldest goes, counted in the queue's ``dropped``.
+        """
+        queue: BoundedQueue[AudioBlock] = BoundedQueue(SUBSCRIPTION_BLOCKS)
+        with self._changing:
+            if self._closed:
+                queue.close()
+            self._subscribers = (*self._subscribers, (queue, client_id))
+            self._count_listeners()
+        return queue
+
+    def unsubscribe(self, queue: BoundedQueue[AudioBlock]) -> None:
+        """End a subscription; may be repeated."""
+        queue.close()
+        with self._changing:
+            self._subscribers = tuple(entry for entry in self._subscribers if entry[0] is not queue)
+            self._count_listeners()
+
+    # --- what to know ------------------------------------------------------------------------------------------------
+
+    def audio_delay_us(self, client_id: str) -> int | None:
+        """From capture to the loudspeaker's air, microseconds; None while nothing of this client plays.
+
+        Pictures that are shown with this delay are in step with the sound. Without a loudspeaker it is the time until
+        subscribers get the sound.
+        """
+        client = self._clients.get(client_id)
+        delay_us = client.buffer.delay_us if client is not None else None
+        if delay_us is None:
+            return None
+        speaker, ring_delay_us = self._speaker, self._ring_delay_us
+        return delay_us + (round(ring_delay_us) if speaker is not None and ring_delay_us is not None else 0)
+
+    def counts(self, client_id: str) -> AudioCounts | None:
+        """What became of a client's frames since it joined; None for a stranger."""
+        client = self._clients.get(client_id)
+        return client.buffer.counts if client is not None else None
+
+    # --- the sound thread --------------------------------------------------------------------------------------------
+
+    def _run(self) -> None:
+        while not self._stopping:
+            self._work.clear()
+            if not self._inbox:
+                self._work.wait()
+            self._begin(self._clock())
+            while not self._stopping and self.turn(self._clock()):
+                self._wake.wait(max(0, self._due_us - self._clock()) / SECOND)
+                self._wake.clear()
+
+    def _begin(self, now_us: int) -> None:
+        """After a rest: the ring gets its fill of silence, so that sound does not have to be fetched early for it."""
+        self._sounded_us = now_us
+        self._due_us = now_us
+        self._taken = True
+        speaker = self._speaker
+        if speaker is not None:
+            silence = np.zeros((FRAME_SAMPLES, 1), np.int16)
+            for _ in range(RING_TARGET_US // FRAME_US - speaker.queued_us // FRAME_US):
+                speaker.write(silence)
+
+    def turn(self, now_us: int) -> bool:
+        """Do what is to be done now. False when there has been nothing to play for a while."""
+        while self._inbox:
+            client, event = self._inbox.popleft()
+            client.buffer.push(
+                event.sequence_number, event.capture_us, event.data, event.arrival_us, copy=event.copy
+            )
+            self._sounded_us = now_us
+        speaker = self._speaker
+        if speaker is not None and speaker.alive:
+            if self._taken:
+                self._taken = False
+                self._due_us = now_us + STALL_US
+            for _ in range(1 + RING_TARGET_US // FRAME_US):
+                if speaker.queued_us >= RING_TARGET_US:
+                    break
+                self._play(now_us, speaker)
+        else:
+            self._ring_delay_us = None
+        if now_us - self._due_us > BEHIND_MAX_US:
+            self._due_us = now_us
+        while now_us >= self._due_us:
+            self._due_us += FRAME_US
+            self._play(now_us, None)
+        return now_us - self._sounded_us < REST_US
+
+    def _play(self, now_us: int, speaker: Loudspeaker | None) -> None:
+        """The next 10 ms of everybody."""
+        subscribers, on_opus = self._subscribers, self._on_opus
+        everybody = speaker is not None or any(wanted is None for _, wanted in subscribers)
+        sounding: list[AudioBlock] = []
+        for client_id, client in self._clients.items():
+            frame = client.buffer.pop(now_us, quiet=client.quiet)
+            skipped = client.buffer.skipped
+            if on_opus is not None:
+                for arrived in (
+                    *skipped,
+                    *((frame,) if frame is not None and frame.data is not None else ()),
+                ):
+                    on_opus(client_id, arrived)
+            if frame is None:
+                continue
+            self._sounded_us = now_us
+            if everybody or any(wanted == client_id for _, wanted in subscribers):
+                pcm = client.decode(frame, skipped)
+                sounding.append(AudioBlock(pcm, client_id, frame.capture_us))
+        mixed = self._mixer.mix([block.pcm for block in sounding]) if sounding and everybody else None
+        for queue, wanted in subscribers:
+            if wanted is None:
+                if mixed is not None:
+                    queue.put(AudioBlock(mixed.copy(), None, None))
+            else:
+                for block in sounding:
+                    if block.client_id == wanted:
+                        queue.put(block._replace(pcm=block.pcm.copy()))
+        if speaker is not None:
+            self._write(speaker, mixed)
+
+    def _write(self, speaker: Loudspeaker, mixed: Pcm | None) -> None:
+        """The ring is kept full with silence as well: what comes after it then needs no new cushion."""
+        delay_us = speaker.latency_us  # before this block is in it
+        if self._ring_delay_us is None:
+            self._ring_delay_us = float(delay_us)
+        self._ring_delay_us += (delay_us - self._ring_delay_us) * RING_SMOOTHING
+        block = mixed if mixed is not None else np.zeros((FRAME_SAMPLES, 1), np.int16)
+        speaker.write(self._mute.apply(block, muted=self.muted))
+
+    def _speaker_took(self) -> None:
+        """In PortAudio's thread."""
+        self._taken = True
+        self._wake.set()
+
+    def _count_listeners(self) -> None:
+        self._wanted = bool(self._subscribers) or self._on_opus is not None or self._speaker is not None
+
+
+class _Client:
+    """One client's way from frames to sound; its buffer and decoder belong to the sound thread."""
+
+    def __init__(self) -> None:
+        self.buffer = AudioJitterBuffer()
+        self.quiet = True
+        self._decoder: OpusDecoder | None = None  # not made until somebody wants to hear
+        self._loudest = 0.0
+
+    def decode(self, frame: OpusFrame, skipped: list[OpusFrame]) -> Pcm:
+        """int16[480, 1] for this frame. A frame that was left out goes over into this one, so that nothing clicks."""
+        if self._decoder is None:
+            self._decoder = OpusDecoder()
+        before = self._sound(skipped[-1], self._decoder) if skipped else None
+        pcm = self._sound(frame, self._decoder)
+        if before is not None:
+            pcm = crossfade(before, pcm)
+        level = float(np.abs(pcm.astype(np.int32)).max())
+        self._loudest = max(level, self._loudest * LOUDEST_DECAY)
+        self.quiet = level < self._loudest * QUIET_SHARE or level == 0
+        return pcm
+
+    def _sound(self, frame: OpusFrame, decoder: OpusDecoder) -> Pcm:
+        pcm = decoder.conceal() if frame.data is None else decoder.decode(frame.data)
+        return pcm.reshape(FRAME_SAMPLES, -1)
