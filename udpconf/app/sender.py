@@ -1,0 +1,256 @@
+"""Pictures and sound in, one session out: the sending half of the public API.
+
+send_video ─[latest]─► encode thread ─► network thread ─► pacer ─► socket
+send_audio ─► Opus, in the caller's thread (70 us per 10 ms) ─► network thread ─► socket
+"""
+
+import dataclasses
+import logging
+import socket
+import threading
+from types import TracebackType
+from typing import Literal, NamedTuple, Self
+
+import numpy as np
+from numpy.typing import NDArray
+
+from udpconf.app.connection import Connection
+from udpconf.config import (
+    DEFAULT_PORT,
+    check_bitrate_kbps,
+    check_latency_ms,
+    check_passphrase,
+    check_quality,
+    parse_target,
+)
+from udpconf.errors import ConfigError, ConnectError, LocalProtocolError
+from udpconf.frames import Codec
+from udpconf.limits import MS, SECOND
+from udpconf.media.opus import SAMPLE_RATE, OpusFramer
+from udpconf.media.picture import checked_picture
+from udpconf.media.rate import RateLimitedEncoder
+from udpconf.net.clock import monotonic_us
+from udpconf.net.mailbox import Latest
+from udpconf.proto.client import ClientConfig
+from udpconf.proto.stats import SenderStats
+
+log = logging.getLogger("udpconf.app")
+
+# How long close() waits for the frame that is being encoded; the largest takes some 100 ms.
+_ENCODE_JOIN_S = 1.0
+
+
+class _Picture(NamedTuple):
+    image: NDArray[np.uint8]
+    frame_id: int
+    capture_us: int
+
+
+class Sender:
+    """A session with a server, for video, sound or both. A lost server is looked for until it answers again.
+
+    Use it as a context manager, or call ``close``. All methods may be called from any thread.
+
+    Attributes:
+        host, port: where the server is.
+    """
+
+    def __init__(
+        self,
+        host: str,
+        port: int = DEFAULT_PORT,
+        *,
+        passphrase: str | None = None,
+        name: str | None = None,
+        video: bool = True,
+        audio: bool = True,
+        max_bitrate_kbps: int = 4000,
+        quality: int = 75,
+        min_quality: int = 20,
+        latency_ms: float | None = None,
+        connect_timeout: float = 10.0,
+        codec: Literal["jpeg", "lz4"] = "jpeg",
+        fps: float = 30.0,
+        mux_audio: bool = False,
+    ) -> None:
+        """Connect, and return once the server has welcomed us.
+
+        Args:
+            host: name, IPv4 or IPv6 address, or the URL that the server printed (``udpconf://host:port/#key``).
+            port: UDP port, unless the URL names one.
+            passphrase: the room's secret; None takes the URL's, and without that joins an open room.
+            name: a label of at most 64 bytes, shown to people; None takes this machine's name.
+            video: pictures are offered; if not, ``send_video`` may not be called.
+            audio: sound is offered; if not, ``send_audio`` may not be called.
+            max_bitrate_kbps: ceiling in kbit/s for everything sent, IP headers included, over any second.
+            quality: upper limit of the JPEG quality, 1..100.
+            min_quality: lower limit; in between the ceiling decides, frame by frame.
+            latency_ms: show each frame this many milliseconds after its capture (the larger of both sides counts), or
+                None: as early as the path allows.
+            connect_timeout: seconds until giving up on a server that does not answer.
+            codec: ``jpeg``, or ``lz4`` for lossless pictures on a fast network.
+            fps: how often ``send_video`` will be called, roughly: each frame gets its share of the ceiling.
+            mux_audio: send sound through the main port, for firewalls that let only one through.
+
+        Raises:
+            ConnectError: nobody answered, or the server does not want us (see its ``reason``).
+            ConfigError: a setting is out of its range.
+        """
+        target = parse_target(host, port)
+        if passphrase is None:
+            passphrase = target.passphrase
+        else:
+            check_passphrase(passphrase)
+        check_quality(quality, min_quality)
+        check_bitrate_kbps(max_bitrate_kbps)
+        check_latency_ms(latency_ms)
+        if codec not in ("jpeg", "lz4"):
+            raise ConfigError(f"There is no codec {codec!r}; choose jpeg or lz4.")
+        if not fps > 0:
+            raise ConfigError(f"{fps} frames a second cannot be sent; choose a positive rate (default 30).")
+        self.host, self.port = target.host, target.port
+        self._video, self._audio = video, audio
+        self._encoder = RateLimitedEncoder(
+            quality, min_quality, max_bitrate_kbps, fps, Codec.LZ4 if codec == "lz4" else Codec.JPEG
+        )
+        self._framer = OpusFramer()
+        self._audio_lock = threading.Lock()  # the framer counts samples: one block after the other
+        self._pictures: Latest[_Picture] = Latest()
+        self._id_lock = threading.Lock()
+        self._next_frame_id = 0
+        self._dropped_away = 0
+        self._encode_errors: set[str] = set()
+        self._closed = False
+        self._connection = Connection(
+            target.host,
+            target.port,
+            ClientConfig(
+                passphrase,
+                name=socket.gethostname() if name is None else name,
+                video=video,
+                audio=audio,
+                max_bitrate_kbps=max_bitrate_kbps,
+                latency_us=None if latency_ms is None else int(latency_ms * MS),
+                mux_audio=mux_audio,
+            ),
+        )
+        self._encode_thread = threading.Thread(target=self._encode, name="udpconf encode", daemon=True)
+        self._connection.connect(connect_timeout)
+        self._encode_thread.start()
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        self.close()
+
+    @property
+    def connected(self) -> bool:
+        """There is a session now. False while a lost server is looked for, and after ``close``."""
+        return self._connection.connected
+
+    @property
+    def error(self) -> ConnectError | None:
+        """Why the server will not have us back (for example a new passphrase), or None."""
+        return self._connection.error
+
+    def send_video(self, image: NDArray[np.uint8], capture_us: int | None = None) -> int:
+        """Send a picture. Never blocks: it is copied, and replaces one that the encoder did not get to.
+
+        Args:
+            image: uint8[h, w, 3] BGR or uint8[h, w] grey, any strides, up to 3840x2160; the size may change.
+            capture_us: when it was captured, this machine's CLOCK_MONOTONIC, microseconds; None: now.
+
+        Returns:
+            The frame's id, counted from 0, which the server's ``Frame.frame_id`` repeats. While the server is away
+            frames are dropped and counted (``frames_dropped_away``).
+
+        Raises:
+            LocalProtocolError: the array is no picture, the sender is closed or was opened without video.
+            ConfigError: the picture is too large.
+            ConnectError: the server was lost and does not want us back.
+        """
+        self._check_open("video", offered=self._video)
+        checked = checked_picture(image)
+        picture = np.array(checked, copy=True) if np.may_share_memory(checked, image) else checked
+        with self._id_lock:  # ids and the order in the mailbox agree, whoever calls
+            frame_id = self._next_frame_id
+            self._next_frame_id += 1
+            self._pictures.put(
+                _Picture(picture, frame_id, monotonic_us() if capture_us is None else capture_us)
+            )
+        return frame_id
+
+    def send_audio(self, pcm: NDArray[np.int16], capture_us: int | None = None) -> None:
+        """Send sound; blocks of any length follow one another.
+
+        Args:
+            pcm: int16[n] or int16[n, channels] at 48 kHz; channels are mixed to one.
+            capture_us: when the first sample was captured, this machine's CLOCK_MONOTONIC, microseconds; None: the
+                last sample is from now.
+
+        Raises:
+            LocalProtocolError: the sender is closed or was opened without audio.
+            ConfigError: the array is no sound.
+            ConnectError: the server was lost and does not want us back.
+        """
+        self._check_open("audio", offered=self._audio)
+        if capture_us is None:
+            capture_us = monotonic_us() - len(pcm) * SECOND // SAMPLE_RATE
+        with self._audio_lock:
+            for data, frame_us in self._framer.push(pcm, capture_us):
+                self._post_audio(data, frame_us)
+
+    def stats(self) -> SenderStats:
+        """Plain numbers with their units in their names; the list is in docs/statistics.md."""
+        # The endpoint's object goes on counting: the snapshot is taken in its thread.
+        stats = self._connection.call(lambda endpoint, now_us: dataclasses.replace(endpoint.stats(now_us)))
+        stats = SenderStats(state="closed") if stats is None else stats
+        stats.frames_dropped_away += self._dropped_away
+        stats.frames_replaced = self._pictures.dropped
+        stats.frames_skipped_ceiling = self._encoder.frames_skipped
+        stats.quality = self._encoder.quality
+        return stats
+
+    def close(self) -> None:
+        """Send what was accepted, say goodbye, end the threads. Takes up to half a second; may be repeated."""
+        self._closed = True
+        self._pictures.close()
+        if self._encode_thread.is_alive():
+            self._encode_thread.join(_ENCODE_JOIN_S)
+        self._connection.close()
+
+    def _check_open(self, what: str, *, offered: bool) -> None:
+        if self._closed:
+            raise LocalProtocolError(f"This sender is closed; no {what} can be sent.")
+        if not offered:
+            raise LocalProtocolError(f"This sender was opened with {what}=False; open it with {what}=True.")
+        error = self._connection.error
+        if error is not None:
+            raise error
+
+    def _post_audio(self, data: bytes, capture_us: int) -> None:
+        self._connection.post(lambda endpoint, now_us: endpoint.send_audio(now_us, data, capture_us))
+
+    def _encode(self) -> None:
+        """The encode thread: the newest picture, as soon as the one before is on its way."""
+        while (picture := self._pictures.get()) is not None:
+            if not self._connection.connected:
+                self._dropped_away += 1
+                continue
+            try:
+                self._encode_and_post(picture)
+            except Exception as error:  # one bad picture must not end the stream
+                place = f"{type(error).__name__}: {error}"
+                if place not in self._encode_errors and len(self._encode_errors) < 10:
+                    self._encode_errors.add(place)
+                    log.exception("a picture could not be encoded and is left out")
+
+    def _encode_and_post(self, picture: _Picture) -> None:
+        encoded = self._encoder.encode(picture.image, picture.capture_us)
+        if encoded is not None:
+            self._connection.post(
+                lambda endpoint, now_us: endpoint.send_frame(now_us, picture.frame_id, encoded)
+            )
