@@ -1,0 +1,187 @@
+"""Keeps a stream under its ceiling: JPEG by its quality, frame by frame; where quality cannot give way, by leaving out
+frames.
+
+The size of a JPEG is close to a power of its quantisation scale (libjpeg's, in percent), and pictures resemble the one
+before. So one encode a frame is enough as a rule: the last frame's size tells which quality will fit, and only a frame
+that misses is compressed again.
+"""
+
+import logging
+import math
+import statistics
+from collections import deque
+
+from udpconf.frames import Codec, EncodedFrame
+from udpconf.limits import DATAGRAM_DEFAULT_BYTES, FRAME_MAX_BYTES, SECOND, SHARDS_PER_FRAME_MAX
+from udpconf.media.jpeg import JpegEncoder
+from udpconf.media.lz4_codec import Lz4Encoder
+from udpconf.media.picture import Picture
+
+log = logging.getLogger(__name__)
+
+# A segment that fits the smallest datagram with its envelope, tag and shard header.
+DEFAULT_SEGMENT_BYTES = DATAGRAM_DEFAULT_BYTES - 64
+
+# What remains of the ceiling for pictures: a datagram of 1200 bytes carries 1139 of picture and 28 of IP and UDP, and is
+# some 93 % full (measured with intervals of a quarter of it).
+_PICTURE_SHARE = 0.90
+# Aimed at, of a frame's share; the rest absorbs that pictures differ. Within the band the quality stays as it is.
+_AIM = 0.90
+_BAND = (0.80, 0.97)
+
+# size ~ scale ** -exponent: 0.49 to 0.63 on two clips between quality 30 and 80 (measured); then learned.
+_EXPONENT = 0.55
+_EXPONENT_LIMITS = (0.3, 1.2)
+_EXPONENT_GAIN = 0.2
+# Bytes a pixel at scale 100 (quality 50) before anything was encoded: a film, 640x360 (measured).
+_FIRST_GUESS = 0.12
+
+# Enough to see through the jitter of a camera, soon enough to see a new frame rate.
+_INTERVALS = 15
+# A slideshow may not save up for longer than the ceiling's second.
+_INTERVAL_MAX_US = SECOND
+
+
+class RateLimitedEncoder:
+    """Compresses one stream under a ceiling. Not for two threads at once.
+
+    Attributes:
+        quality: the quality of the last frame; 0 before the first, and for lz4.
+        frames_skipped: frames left out because the ceiling, or the largest frame's limit, had no room for them.
+        frames_encoded_again: second encodes, because the first was over the frame's share.
+    """
+
+    def __init__(
+        self,
+        quality: int = 75,
+        min_quality: int = 20,
+        max_bitrate_kbps: float = 4000,
+        fps: float = 30.0,
+        codec: Codec = Codec.JPEG,
+    ) -> None:
+        """Set the limits.
+
+        Args:
+            quality: upper limit, 1..100; used whenever it fits.
+            min_quality: lower limit. A frame too large even so is sent, and the next ones are left out for it.
+            max_bitrate_kbps: the ceiling in kbit/s, headers included; see ``set_ceiling``.
+            fps: pictures a second until enough capture times have been seen to know.
+            codec: lz4 has no quality: its frames are left out where they do not fit.
+        """
+        self._max_quality = quality
+        self._min_quality = min(min_quality, quality)
+        self._lz4 = Lz4Encoder() if codec == Codec.LZ4 else None
+        self._jpeg = JpegEncoder()
+        self._intervals_us: deque[int] = deque([int(SECOND / fps)], maxlen=_INTERVALS)
+        self._last_capture_us: int | None = None
+        self._balance = 0.0  # bytes that may be sent now; negative: owed
+        self._scale = 100.0  # of the last frame
+        self._bytes_per_pixel = _FIRST_GUESS  # of the last frame
+        self._exponent = _EXPONENT
+        self.quality = 0
+        self.frames_skipped = 0
+        self.frames_encoded_again = 0
+        self.set_ceiling(max_bitrate_kbps)
+
+    def set_ceiling(self, max_bitrate_kbps: float) -> None:
+        """From the next frame on: kbit/s for everything sent, IP headers included."""
+        self._bytes_per_second = max_bitrate_kbps * 1000 / 8 * _PICTURE_SHARE
+
+    @property
+    def fps(self) -> float:
+        """Pictures a second: the median of the last intervals between captures."""
+        return SECOND / statistics.median(self._intervals_us)
+
+    def encode(
+        self, image: Picture, capture_us: int, max_segment_bytes: int = DEFAULT_SEGMENT_BYTES
+    ) -> EncodedFrame | None:
+        """Compress a picture, or return None when there is no room for it under the ceiling.
+
+        Args:
+            image: uint8[h, w, 3] BGR or uint8[h, w] grey, any strides, at most 3840x2160.
+            capture_us: when it was taken, CLOCK_MONOTONIC microseconds; tells the frame rate.
+            max_segment_bytes: no segment is larger.
+
+        Raises:
+            ConfigError: the picture is too large.
+            LocalProtocolError: it is not a picture.
+        """
+        share = self._earn(capture_us)
+        if self._balance <= 0:
+            self.frames_skipped += 1
+            return None
+        if self._lz4 is not None:
+            frame = self._lz4.encode(image, capture_us, max_segment_bytes)
+            if len(frame.segments) > SHARDS_PER_FRAME_MAX or frame.coded_size > FRAME_MAX_BYTES:
+                if not self.frames_skipped:
+                    log.warning(
+                        "a lossless frame of %.1f MB is over the limit of %.1f MB and is left out: choose a smaller "
+                        "width, or the codec jpeg",
+                        frame.coded_size / 1e6,
+                        FRAME_MAX_BYTES / 1e6,
+                    )
+                self.frames_skipped += 1
+                return None
+        else:
+            frame = self._encode_jpeg(
+                image, capture_us, max_segment_bytes, min(share, FRAME_MAX_BYTES * _AIM)
+            )
+        self._balance -= frame.coded_size
+        return frame
+
+    def _earn(self, capture_us: int) -> float:
+        """Add what the time since the last picture has earned; return a frame's share in bytes."""
+        if self._last_capture_us is not None:
+            elapsed_us = max(0, capture_us - self._last_capture_us)
+            self._balance += self._bytes_per_second * elapsed_us / SECOND
+            if elapsed_us:
+                self._intervals_us.append(min(elapsed_us, _INTERVAL_MAX_US))
+            share = self._bytes_per_second / self.fps
+            self._balance = min(self._balance, share)
+        else:
+            share = self._balance = self._bytes_per_second / self.fps
+        self._last_capture_us = capture_us
+        return share
+
+    def _encode_jpeg(
+        self, image: Picture, capture_us: int, max_segment_bytes: int, share: float
+    ) -> EncodedFrame:
+        pixels = image.shape[0] * image.shape[1]
+        quality = self._next_quality(share / pixels)
+        frame = self._jpeg.encode(image, quality, capture_us, max_segment_bytes)
+        self._learn(frame, pixels, same_picture=False)
+        if frame.coded_size > share and quality > self._min_quality:
+            quality = min(quality - 1, self._fitting_quality(_AIM * share / pixels))
+            frame = self._jpeg.encode(image, max(quality, self._min_quality), capture_us, max_segment_bytes)
+            self._learn(frame, pixels, same_picture=True)
+            self.frames_encoded_again += 1
+        self.quality = frame.description.quality
+        return frame
+
+    def _next_quality(self, share_per_pixel: float) -> int:
+        last = self.quality or self._max_quality
+        if self.quality and _BAND[0] <= self._bytes_per_pixel / share_per_pixel <= _BAND[1]:
+            return last
+        fitting = self._fitting_quality(_AIM * share_per_pixel)
+        if self.quality and fitting > last:
+            # Upwards half the way, because the model is a guess; a step too far costs a second encode.
+            return last + (fitting - last + 1) // 2
+        return fitting
+
+    def _fitting_quality(self, bytes_per_pixel: float) -> int:
+        """The quality at which the last picture would have had so many bytes a pixel, within the limits."""
+        scale = self._scale * (self._bytes_per_pixel / bytes_per_pixel) ** (1 / self._exponent)
+        quality = int((200 - scale) / 2 if scale <= 100 else 5000 / scale)
+        return min(max(quality, self._min_quality), self._max_quality)
+
+    def _learn(self, frame: EncodedFrame, pixels: int, *, same_picture: bool) -> None:
+        quality = frame.description.quality
+        scale = max(1.0, 5000 / quality if quality < 50 else 200.0 - 2 * quality)
+        bytes_per_pixel = frame.coded_size / pixels
+        if same_picture and scale > 1.1 * self._scale:
+            # The same picture at two qualities: what the exponent really is.
+            ratio = math.log(self._bytes_per_pixel / bytes_per_pixel) / math.log(scale / self._scale)
+            exponent = self._exponent + _EXPONENT_GAIN * (ratio - self._exponent)
+            self._exponent = min(max(exponent, _EXPONENT_LIMITS[0]), _EXPONENT_LIMITS[1])
+        self._scale = scale
+        self._bytes_per_pixel = bytes_per_pixel
