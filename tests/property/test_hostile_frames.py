@@ -7,7 +7,7 @@ import numpy as np
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from tests.pictures import film
+from tests.scenes import film
 from udpconf.frames import Codec, EncodedFrame, FrameDescription, Segment, Subsampling
 from udpconf.media.decode import FrameDecoder
 from udpconf.media.jpeg import JpegEncoder, write_jpeg

@@ -5,7 +5,7 @@ from typing import Any
 import numpy as np
 import pytest
 
-from tests.pictures import film, noise, psnr
+from tests.scenes import film, noise, psnr
 from udpconf.frames import Codec, EncodedFrame, FrameDescription, Segment, Subsampling
 from udpconf.limits import PICTURE_MAX_HEIGHT, PICTURE_MAX_WIDTH
 from udpconf.media.decode import FrameDecoder, interval_rectangles

@@ -7,7 +7,7 @@ import cv2
 import numpy as np
 import pytest
 
-from tests.pictures import film, noise, psnr
+from tests.scenes import film, noise, psnr
 from udpconf.errors import ConfigError, LocalProtocolError, UdpconfError
 from udpconf.frames import MCU_SIZE, EncodedFrame, Segment, Subsampling
 from udpconf.limits import PICTURE_MAX_HEIGHT, PICTURE_MAX_WIDTH

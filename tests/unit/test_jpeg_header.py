@@ -4,7 +4,7 @@ import cv2
 import numpy as np
 import pytest
 
-from tests.pictures import film
+from tests.scenes import film
 from udpconf.frames import MCU_SIZE, Codec, FrameDescription, Subsampling
 from udpconf.media.jpeg_header import flat_interval, jpeg_header
 

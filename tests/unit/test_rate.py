@@ -1,0 +1,166 @@
+"""A stream stays under its ceiling by its quality, and by leaving out frames where quality cannot give way."""
+
+import logging
+from collections.abc import Callable
+
+import numpy as np
+import pytest
+
+from tests.scenes import Picture, desktop, film, noise
+from udpconf.frames import Codec, EncodedFrame
+from udpconf.limits import FRAME_MAX_BYTES, SHARDS_PER_FRAME_MAX
+from udpconf.media.rate import DEFAULT_SEGMENT_BYTES, RateLimitedEncoder
+from udpconf.wire.frames import SHARD_PAYLOAD_BYTES
+
+FRAME_US = 33_333
+# Nine tenths of the ceiling are for pictures: bytes a frame per kbit/s at 30 frames a second.
+SHARE_PER_KBPS = 1000 / 8 * 0.9 / 30
+
+
+def run(
+    encoder: RateLimitedEncoder,
+    picture: Callable[[int], Picture],
+    frames: int,
+    start: int = 0,
+    step_us: int = FRAME_US,
+) -> list[EncodedFrame | None]:
+    return [encoder.encode(picture(number), (start + number) * step_us) for number in range(frames)]
+
+
+def sizes(frames: list[EncodedFrame | None]) -> list[int]:
+    return [frame.coded_size if frame else 0 for frame in frames]
+
+
+def test_the_default_segment_fits_a_datagram() -> None:
+    assert DEFAULT_SEGMENT_BYTES <= SHARD_PAYLOAD_BYTES
+
+
+def test_with_room_enough_the_quality_is_the_upper_limit() -> None:
+    encoder = RateLimitedEncoder(75, 20, 50_000, 30)
+    frames = run(encoder, lambda number: film(640, 360, shift=number), 10)
+    assert all(frame and frame.description.quality == 75 for frame in frames[3:])
+    assert encoder.frames_skipped == 0
+
+
+def test_every_frame_stays_under_its_share_while_the_scene_moves() -> None:
+    for kbps in (4500, 6000, 9000):
+        encoder = RateLimitedEncoder(90, 5, kbps, 30)
+        frames = run(encoder, lambda number: film(640, 360, shift=2 * number), 40)
+        assert max(sizes(frames)) <= kbps * SHARE_PER_KBPS
+        assert np.mean(sizes(frames)[10:]) > 0.75 * kbps * SHARE_PER_KBPS  # and uses it
+        assert encoder.frames_skipped == 0
+        assert encoder.frames_encoded_again <= 4
+
+
+def test_a_sudden_hard_scene_is_compressed_again_and_fits_at_once() -> None:
+    encoder = RateLimitedEncoder(90, 5, 6000, 30)
+    run(encoder, lambda number: np.full((360, 640, 3), 90 + number % 3, np.uint8), 10)
+    assert encoder.quality == 90
+    before = encoder.frames_encoded_again
+    frame = encoder.encode(film(640, 360), 10 * FRAME_US)
+    assert encoder.frames_encoded_again == before + 1
+    assert frame is not None
+    assert frame.coded_size <= 6000 * SHARE_PER_KBPS
+
+
+def test_the_quality_comes_back_when_there_is_room_again() -> None:
+    encoder = RateLimitedEncoder(80, 5, 6000, 30)
+    run(encoder, lambda number: film(640, 360, shift=number), 10)
+    low = encoder.quality
+    assert low < 80
+    encoder.set_ceiling(60_000)
+    frames = run(encoder, lambda number: film(640, 360, shift=number), 8, start=10)
+    assert encoder.quality == 80
+    encoder.set_ceiling(6000)
+    frames = run(encoder, lambda number: film(640, 360, shift=number), 8, start=18)
+    assert encoder.quality == pytest.approx(low, abs=6)
+    assert max(sizes(frames)[1:]) <= 6000 * SHARE_PER_KBPS
+
+
+def test_at_the_lower_limit_frames_are_left_out_so_that_the_average_holds() -> None:
+    encoder = RateLimitedEncoder(75, 50, 1000, 30)
+    frames = run(encoder, lambda number: film(640, 360, shift=number), 60)
+    assert encoder.quality == 50
+    assert sum(sizes(frames)) <= 1000 * SHARE_PER_KBPS * 60 + max(sizes(frames))
+    assert encoder.frames_skipped == sum(frame is None for frame in frames) > 10
+    shown = [number for number, frame in enumerate(frames) if frame]
+    assert max(np.diff(shown)) <= 2 + max(sizes(frames)) / (1000 * SHARE_PER_KBPS)  # evenly, no long gap
+
+
+def test_lossless_frames_are_left_out_so_that_the_average_holds() -> None:
+    picture = desktop(640, 360)
+    encoder = RateLimitedEncoder(75, 20, 8000, 30, Codec.LZ4)
+    frames = run(encoder, lambda number: picture, 90)
+    assert all(frame.description.codec == Codec.LZ4 for frame in frames if frame)
+    assert frames[0] is not None
+    assert sum(sizes(frames)) <= 8000 * SHARE_PER_KBPS * 90 + frames[0].coded_size
+    assert sum(sizes(frames)) > 0.8 * 8000 * SHARE_PER_KBPS * 90 - frames[0].coded_size
+    assert encoder.frames_skipped == sum(frame is None for frame in frames)
+    assert encoder.quality == 0
+
+
+def test_the_share_follows_the_frame_rate_that_is_seen() -> None:
+    encoder = RateLimitedEncoder(95, 5, 4000, 30)
+    frames = run(encoder, lambda number: film(640, 360, shift=number), 25, step_us=100_000)
+    assert encoder.fps == pytest.approx(10)
+    share = 4000 * SHARE_PER_KBPS * 3
+    assert 0.75 * share < np.mean(sizes(frames)[18:]) <= share
+
+
+def test_a_jittering_camera_neither_loses_frames_nor_confuses_the_rate() -> None:
+    random = np.random.default_rng(9)
+    encoder = RateLimitedEncoder(90, 5, 6000, 30)
+    for number in range(60):
+        capture_us = number * FRAME_US + int(random.integers(-12_000, 12_000))
+        assert encoder.encode(film(320, 180, shift=number), capture_us + 50_000) is not None
+    assert encoder.fps == pytest.approx(30, rel=0.25)
+
+
+def test_a_pause_does_not_save_up_for_a_burst() -> None:
+    encoder = RateLimitedEncoder(75, 50, 1000, 30)
+    run(encoder, lambda number: film(640, 360, shift=number), 20)
+    after = run(encoder, lambda number: film(640, 360, shift=number), 30, start=20 + 30 * 60)
+    assert sum(sizes(after)) <= 1000 * SHARE_PER_KBPS * 30 + 2 * max(sizes(after))
+
+
+def test_two_pictures_of_one_instant_and_a_clock_that_stands_do_no_harm() -> None:
+    encoder = RateLimitedEncoder(75, 20, 4000, 30)
+    for _ in range(5):
+        encoder.encode(film(160, 120), 1000)
+    assert encoder.encode(film(160, 120), 500) is None or encoder.frames_skipped == 0
+    assert encoder.encode(film(160, 120), 1_000_000) is not None
+
+
+def test_the_size_and_kind_of_the_picture_may_change_at_any_time() -> None:
+    encoder = RateLimitedEncoder(90, 5, 6000, 30)
+    pictures = [film(640, 360), film(64, 48), film(1280, 720), film(640, 360)[:, :, 0], film(321, 241)]
+    for number, picture in enumerate(pictures * 3):
+        frame = encoder.encode(picture, number * FRAME_US)
+        assert frame is not None
+        assert frame.coded_size <= 6000 * SHARE_PER_KBPS
+
+
+def test_a_lossless_frame_beyond_the_largest_is_left_out_and_said_once(
+    caplog: pytest.LogCaptureFixture,
+) -> None:
+    encoder = RateLimitedEncoder(75, 20, 1e9, 30, Codec.LZ4)
+    with caplog.at_level(logging.WARNING):
+        for number in range(3):
+            assert encoder.encode(noise(1920, 1600), number * FRAME_US) is None
+    assert encoder.frames_skipped == 3
+    assert [record.getMessage() for record in caplog.records] == [
+        (
+            "a lossless frame of 9.3 MB is over the limit of 8.4 MB and is left out: choose a smaller width, "
+            "or the codec jpeg"
+        )
+    ]
+    small = encoder.encode(noise(1280, 720), 3 * FRAME_US)
+    assert small is not None
+
+
+def test_a_jpeg_never_reaches_the_largest_frame_however_high_the_ceiling() -> None:
+    encoder = RateLimitedEncoder(100, 5, 1e9, 30)
+    frame = encoder.encode(noise(2560, 1440), 0)
+    assert frame is not None
+    assert frame.coded_size <= FRAME_MAX_BYTES
+    assert frame.coded_size / (0.8 * DEFAULT_SEGMENT_BYTES) <= SHARDS_PER_FRAME_MAX
