@@ -39,7 +39,8 @@ class Suite(IntEnum):
     CHACHA20_POLY1305 = 2
 
 
-# In order of preference. AES is three times faster where the CPU has instructions for it; elsewhere the other one is.
+# In order of preference. AES is faster where the CPU has instructions for it (1.6 against 2.4 us to seal 1176 bytes from
+# Python); elsewhere the other one is, by far.
 SUITES = (Suite.AES_256_GCM, Suite.CHACHA20_POLY1305)
 
 

@@ -1,7 +1,7 @@
 """The server's half of the handshake: a RETRY for every stranger, an ACCEPT for those who come back with its cookie.
 
-Order of work, the cheap first: length, type and mac1 (4 us); the cookie (6 us); places and limits; and only then curve
-arithmetic and memory. A HELLO can create a half-open session and nothing else: no session that exists, half-open or
+Order of work, the cheap first: length, type and mac1 (7 us); the cookie (10 us, and 15 us to bake one); places and
+limits; and only then curve arithmetic (0.35 ms) and memory. A HELLO can create a half-open session and nothing else: no session that exists, half-open or
 not, changes through one. What goes back to an address is always less than what came from it. Everything that is wrong
 is counted by reason and otherwise met with silence.
 """
