@@ -28,7 +28,11 @@ _BLOCK_RAW_MAX_BYTES = 1 << 18
 
 
 class Lz4Encoder:
-    """Packs the pictures of one stream. Not for two threads at once."""
+    """Packs the pictures of one stream; cuts each like the last, as screens stand still. Not for two threads at once."""
+
+    def __init__(self) -> None:
+        self._last_counts: dict[int, int] = {}  # intervals in the last frame's segment that began there
+        self.blocks_packed = 0  # calls of the compressor, to be compared with the segments
 
     def encode(self, image: Picture, capture_us: int, max_segment_bytes: int) -> EncodedFrame:
         """Pack a picture into self-contained segments.
@@ -50,31 +54,32 @@ class Lz4Encoder:
         height, width = image.shape[:2]
         subsampling = Subsampling.GREY if image.ndim == 2 else Subsampling.S444
         description = FrameDescription(Codec.LZ4, width, height, 0, subsampling, INTERVAL_PIXELS)
-        segments = tuple(_packed(memoryview(image.reshape(-1)), description, max_segment_bytes))
+        segments = tuple(self._pack(image.reshape(-1).data, description, max_segment_bytes))
+        self._last_counts = {segment.first_interval: segment.interval_count for segment in segments}
         return EncodedFrame(description, segments, capture_us)
 
-
-def _packed(raw: memoryview, description: FrameDescription, max_segment_bytes: int) -> Iterator[Segment]:
-    interval_bytes = description.restart_interval * channels(description)
-    longest = max(1, _BLOCK_RAW_MAX_BYTES // interval_bytes)
-    end = description.interval_count
-    first = 0
-    guess = 1.0  # intervals that should fit, from the last run's ratio
-    while first < end:
-        count = min(max(1, int(guess)), longest, end - first)
-        while True:
-            data = lz4.block.compress(
-                raw[first * interval_bytes : (first + count) * interval_bytes],
-                store_size=False,
-                return_bytearray=False,
-            )
-            fitting = count * max_segment_bytes * _FILL / len(data)
-            if len(data) <= max_segment_bytes:
-                break
-            count = min(max(1, int(fitting)), count - 1)
-        yield Segment(first, count, data)
-        first += count
-        guess = min(fitting, count * _GROWTH_MAX)
+    def _pack(
+        self, raw: memoryview, description: FrameDescription, max_segment_bytes: int
+    ) -> Iterator[Segment]:
+        interval_bytes = description.restart_interval * channels(description)
+        longest = max(1, _BLOCK_RAW_MAX_BYTES // interval_bytes)
+        end = description.interval_count
+        first = 0
+        guess = 1.0  # intervals that should fit, from the last segment's ratio
+        while first < end:
+            count = min(self._last_counts.get(first) or max(1, int(guess)), longest, end - first)
+            while True:
+                data = lz4.block.compress(
+                    raw[first * interval_bytes : (first + count) * interval_bytes], store_size=False
+                )
+                self.blocks_packed += 1
+                fitting = count * max_segment_bytes * _FILL / len(data)
+                if len(data) <= max_segment_bytes:
+                    break
+                count = min(max(1, int(fitting)), count - 1)
+            yield Segment(first, count, data)
+            first += count
+            guess = min(fitting, count * _GROWTH_MAX)
 
 
 def channels(description: FrameDescription) -> int:
