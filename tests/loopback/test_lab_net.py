@@ -201,8 +201,8 @@ def test_the_next_run_clears_what_a_killed_one_left(tmp_path: Path) -> None:
     b = f"echo $$ > {ready}.new; mv {ready}.new {ready}; exec sleep 100"
     with subprocess.Popen([PYTHON, str(LAB_NET), "--", "sleep", "100", "--", "sh", "-c", b]) as process:
         wait_until(ready.exists)
+        assert len(names_of(process.pid)) == 2
         process.kill()
-    assert len(names_of(process.pid)) == 2
     done = lab("-q", "--", "true", "--", "true")
     assert done.returncode == 0, done.stderr
     assert names_of(process.pid) == []
