@@ -28,6 +28,7 @@ if TYPE_CHECKING:
     from udpconf.app.sender import Sender
     from udpconf.app.server import Server
     from udpconf.app.values import (
+        AudioBlock,
         ClientInfo,
         ClientJoined,
         ClientLeft,
@@ -41,6 +42,7 @@ if TYPE_CHECKING:
 __version__ = "0.1.0"
 
 __all__ = [
+    "AudioBlock",
     "ClientInfo",
     "ClientJoined",
     "ClientLeft",

@@ -5,6 +5,7 @@ import socket
 import threading
 import time
 from collections.abc import Callable, Iterator
+from pathlib import Path
 from typing import Any, Self
 
 import numpy as np
@@ -13,6 +14,7 @@ from numpy.typing import NDArray
 
 import udpconf
 from udpconf.app import connection
+from udpconf.media.native import av
 from udpconf.names import clean_name
 from udpconf.net.udp_socket import UdpSocket
 
@@ -208,14 +210,14 @@ def test_joining_and_leaving_are_events(server: udpconf.Server) -> None:
 def test_closing_the_server_ends_the_iterations() -> None:
     server = serve()
     ended: list[object] = []
-    feeds: list[Any] = [server.frames(), server.events()]
+    feeds: list[Any] = [server.frames(), server.events(), server.audio()]
     threads = [threading.Thread(target=lambda feed=feed: ended.append(list(feed))) for feed in feeds]
     for thread in threads:
         thread.start()
     server.close()
     for thread in threads:
         thread.join(PATIENCE_S)
-    assert ended == [[], []]
+    assert ended == [[], [], []]
     assert server.stats() == {}
     server.close()
 
@@ -223,6 +225,7 @@ def test_closing_the_server_ends_the_iterations() -> None:
 def test_a_timeout_ends_the_iteration(server: udpconf.Server) -> None:
     assert list(server.frames(timeout=0.01)) == []
     assert list(server.events(timeout=0.01)) == []
+    assert list(server.audio(timeout=0.01)) == []
 
 
 @pytest.mark.parametrize("host", ["127.0.0.1", "::1"])
@@ -386,15 +389,115 @@ def test_muxed_audio_takes_no_port(server: udpconf.Server) -> None:
 
 @pytest.mark.parametrize("mux", [False, True])
 def test_sound_arrives_on_its_channel(server: udpconf.Server, mux: bool) -> None:
-    tone = (8000 * np.sin(np.arange(480) / 10)).astype(np.int16)
     with send(server, mux_audio=mux, video=False) as sender:
 
         def heard() -> bool:
-            sender.send_audio(tone)
+            sender.send_audio(tone(400, 1))
             return any(stats.audio_frames_received > 5 for stats in server.stats().values())
 
         wait_until(heard)
         assert sender.stats().audio_frames_sent >= 3  # each packet repeats frames, and repeats count
+
+
+def tone(hertz: float, blocks: int) -> NDArray[np.int16]:
+    times = np.arange(blocks * 480) / 48_000
+    return (8000 * np.sin(2 * np.pi * hertz * times)).astype(np.int16)
+
+
+class Humming:
+    """Sends a tone in real time until told to stop."""
+
+    def __init__(self, sender: udpconf.Sender, hertz: float) -> None:
+        self._sender = sender
+        self._blocks = tone(hertz, 100).reshape(100, 480)  # a whole number of periods
+        self._stop = threading.Event()
+        self._thread = threading.Thread(target=self._run)
+
+    def _run(self) -> None:
+        start = time.monotonic()
+        for number in itertools.count():
+            due = start + number * 0.01
+            if self._stop.wait(max(0.0, due - time.monotonic())):
+                return
+            self._sender.send_audio(self._blocks[number % 100], capture_us=int((due - 0.01) * 1e6))
+
+    def __enter__(self) -> Self:
+        self._thread.start()
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self._stop.set()
+        self._thread.join()
+
+
+def pitch(pcm: NDArray[np.int16]) -> float:
+    spectrum = np.abs(np.fft.rfft(pcm[:, 0] * np.hanning(len(pcm))))
+    return float(np.argmax(spectrum)) * 48_000 / len(pcm)
+
+
+def test_sound_of_one_client_or_of_all_mixed_can_be_listened_to(server: udpconf.Server) -> None:
+    with (
+        send(server, name="low", video=False) as low,
+        send(server, name="high", video=False) as high,
+    ):
+        wait_until(lambda: len(server.clients()) == 2)
+        one = next(client for client in server.clients() if client.name == "low")
+        alone, mixed = server.audio(PATIENCE_S, client=one), server.audio(PATIENCE_S)
+        with Humming(low, 400), Humming(high, 1600):
+            blocks = list(itertools.islice(alone, 40))
+            everybody = list(itertools.islice(mixed, 40))
+    assert {block.client for block in blocks} == {one}
+    assert all(block.pcm.dtype == np.int16 and block.pcm.shape[0] == 480 for block in blocks)
+    captured = [block.capture_us or 0 for block in blocks]
+    assert all(8_000 < after - before < 12_000 for before, after in itertools.pairwise(captured[10:]))
+    assert abs(pitch(np.concatenate([block.pcm for block in blocks[20:]])) - 400) < 10
+    assert {block.client for block in everybody} == {None}
+    spectrum = np.abs(np.fft.rfft(np.concatenate([block.pcm for block in everybody[20:]])[:, 0]))
+    assert set(np.argsort(spectrum)[-2:] * 48_000 // 9600) == {400, 1600}
+
+
+def test_a_recording_has_the_sound_and_the_pictures_of_each_client(tmp_path: Path) -> None:
+    with serve() as server:
+        happened = server.events(timeout=PATIENCE_S)
+        with send(server, name="before") as before, Humming(before, 400):
+            server.start_recording(tmp_path / "new")
+            assert server.recording
+            with send(server, name="after") as after, Humming(after, 400), Filming(before), Filming(after):
+                started = [event for event in itertools.islice(happened, 4) if not joined(event)]
+        assert {event.client.name for event in started} == {"before", "after"}
+        assert all(isinstance(event, udpconf.RecordingStarted) for event in started)
+        server.stop_recording()
+        assert not server.recording
+        server.stop_recording()
+    ended = [event for event in happened if isinstance(event, udpconf.RecordingEnded)]
+    assert {event.path for event in ended} == set((tmp_path / "new").glob("*.mkv"))
+    for event in ended:
+        assert event.reason
+        with av.open(event.path) as file:
+            assert {stream.type for stream in file.streams} == {"video", "audio"}
+
+
+def joined(event: object) -> bool:
+    return isinstance(event, udpconf.ClientJoined)
+
+
+def test_a_recording_needs_a_directory_and_a_running_server(server: udpconf.Server, tmp_path: Path) -> None:
+    (tmp_path / "file").touch()
+    with pytest.raises(udpconf.ConfigError):
+        server.start_recording(tmp_path / "file")
+    assert not server.recording
+    server.close()
+    with pytest.raises(udpconf.LocalProtocolError, match="closed"):
+        server.start_recording(tmp_path)
+
+
+def test_a_speaker_that_does_not_exist_is_a_device_error(server: udpconf.Server) -> None:
+    with pytest.raises((udpconf.DeviceError, udpconf.MissingDependencyError)):
+        server.start_speaker("no such loudspeaker")
+    server.stop_speaker()
+    assert not server.muted
+    server.mute()
+    assert server.muted
 
 
 def test_a_client_finds_its_restarted_server_and_keeps_its_id() -> None:

@@ -7,12 +7,16 @@ socket ─► network thread ─► VideoFrameDue ─┬─► decode threads, i
 """
 
 import os
+import threading
+from pathlib import Path
 from types import TracebackType
 from typing import Self
 
+from udpconf.app.audio_receive import AudioReceiver
 from udpconf.app.decoding import DecodePool
 from udpconf.app.feeds import EventHub, Feed, FrameHub
-from udpconf.app.values import ClientInfo, ClientJoined, ClientLeft, Frame, ServerEvent
+from udpconf.app.recording import RoomRecording
+from udpconf.app.values import AudioBlock, ClientInfo, ClientJoined, ClientLeft, Frame, ServerEvent
 from udpconf.config import (
     DEFAULT_AUDIO_PORTS,
     DEFAULT_PORT,
@@ -22,10 +26,11 @@ from udpconf.config import (
     format_join_url,
     generate_key,
 )
-from udpconf.errors import ConfigError
+from udpconf.errors import ConfigError, LocalProtocolError
 from udpconf.frames import ReceivedFrame
 from udpconf.limits import CLIENTS_DEFAULT, MS, SECOND
 from udpconf.media.decode import DecodedPicture
+from udpconf.media.speaker import Speaker
 from udpconf.net.audio_ports import AudioPorts
 from udpconf.net.clock import monotonic_us, wall_us
 from udpconf.net.network_thread import NetworkThread
@@ -33,6 +38,9 @@ from udpconf.net.udp_socket import UdpSocket, outward_host
 from udpconf.proto import events as core
 from udpconf.proto.server import ServerConfig, ServerEndpoint
 from udpconf.proto.stats import ClientStats
+
+# How often the picture is told of the sound's delay, which moves by a few ms in a second.
+_LIP_SYNC_INTERVAL_US = 200 * MS
 
 
 class Server:
@@ -95,10 +103,18 @@ class Server:
         self.host, self.port, self.passphrase = host, main.port, passphrase
         self.url = format_join_url(outward_host(host), main.port, passphrase)
         self._audio_ports = AudioPorts(main.host, low, high)
-        self._clients: dict[str, ClientInfo] = {}  # written by the network thread
+        # Written by the network thread, each replaced or read in one step.
+        self._clients: dict[str, ClientInfo] = {}
+        self._joined: dict[str, core.ClientJoined] = {}
+        self._video_delay_us: dict[str, int] = {}  # from capture to due, of the last frame
+        self._lips_synced_us: dict[str, int] = {}
         self._frames = FrameHub()
         self._events = EventHub()
         self._decoding = DecodePool(self._deliver)
+        self._sound = AudioReceiver()
+        self._changing = threading.Lock()  # the two below
+        self._speaker: Speaker | None = None
+        self._recording: RoomRecording | None = None
         latency_us = None if latency_ms is None else int(latency_ms * MS)
         self._endpoint = ServerEndpoint(
             ServerConfig(passphrase, max_clients, latency_us, mux_audio),
@@ -110,6 +126,7 @@ class Server:
             self._endpoint, self._on_event, f"udpconf network on {main.port}"
         )
         self._network.add_socket(core.MAIN_PATH, main)
+        self._sound.start()
         self._network.start()
 
     def __enter__(self) -> Self:
@@ -140,6 +157,11 @@ class Server:
         for client_id, stats in found.items():
             stats.frames_decoded, undecoded = self._decoding.counts(client_id)
             stats.frames_replaced = undecoded + self._frames.replaced(client_id)
+            delay_us, sound_us = self._video_delay_us.get(client_id), self._sound.audio_delay_us(client_id)
+            stats.video_delay_ms = None if delay_us is None else delay_us / MS
+            stats.audio_delay_ms = None if sound_us is None else sound_us / MS
+            sound = self._sound.counts(client_id)
+            stats.audio_frames_concealed = sound.lost + sound.stretched if sound is not None else 0
         return found
 
     # --- pictures ----------------------------------------------------------------------------------------------------
@@ -176,12 +198,113 @@ class Server:
             )
         )
 
+    # --- sound -------------------------------------------------------------------------------------------------------
+
+    def audio(self, timeout: float | None = None, client: ClientInfo | str | None = None) -> Feed[AudioBlock]:
+        """Iterate over the sound, 10 ms a block, as it should be played; nothing comes while nobody sends any.
+
+        Args:
+            timeout: seconds; the iteration ends after so long without sound, and when the server closes.
+            client: only this one's (a ClientInfo or its id); None: everybody's, mixed.
+        """
+        wanted_id = client.id if isinstance(client, ClientInfo) else client
+        queue = self._sound.subscribe(wanted_id)
+
+        def get(wait: float | None) -> AudioBlock | None:
+            block = queue.get(wait)
+            if block is None:
+                return None
+            known = client if isinstance(client, ClientInfo) else None  # it may have left meanwhile
+            whose = known if block.client_id is None else self._clients.get(block.client_id, known)
+            return AudioBlock(block.pcm, whose, block.capture_us)
+
+        return Feed(get, lambda: self._sound.unsubscribe(queue), timeout)
+
+    def start_speaker(self, device: str | int | None = None) -> None:
+        """Play everybody's sound; pictures are then held back to keep step with it.
+
+        Args:
+            device: index or a part of the name, as ``udpconf devices`` lists them; None: the system's default.
+
+        Raises:
+            DeviceError: there is no such device, or it cannot be opened.
+            MissingDependencyError: PyAudio is not installed.
+        """
+        with self._changing:
+            speaker = Speaker(device)
+            self._sound.set_speaker(speaker)
+            before, self._speaker = self._speaker, speaker
+        if before is not None:
+            before.close()
+
+    def stop_speaker(self) -> None:
+        """Play nothing any more."""
+        with self._changing:
+            self._sound.set_speaker(None)
+            speaker, self._speaker = self._speaker, None
+        if speaker is not None:
+            speaker.close()
+
+    def mute(self, muted: bool = True) -> None:
+        """Silence the speaker, or let it sound again; ``audio()`` and recordings are not touched."""
+        self._sound.muted = muted
+
+    @property
+    def muted(self) -> bool:
+        """The speaker was silenced."""
+        return self._sound.muted
+
+    # --- recording ---------------------------------------------------------------------------------------------------
+
+    def start_recording(self, directory: str | Path) -> None:
+        """Record everybody, who comes later included: a series of Matroska files a client, not compressed again.
+
+        A recording that runs is ended first. A disk that fills up ends the recording and nothing else; ``events`` tells.
+
+        Raises:
+            ConfigError: the directory cannot be written to, or its disk is nearly full.
+            LocalProtocolError: the server is closed.
+        """
+        self.stop_recording()
+        recording = RoomRecording(Path(directory), self._events.publish)
+
+        def begin(endpoint: ServerEndpoint, now_us: int) -> bool:
+            self._recording = recording
+            for client_id, joined in self._joined.items():
+                recording.open(self._clients[client_id], video=joined.video, audio=joined.audio)
+            return True
+
+        with self._changing:
+            if not self._network.call(begin):
+                recording.stop()
+                raise LocalProtocolError("This server is closed; nothing can be recorded.")
+            self._sound.set_on_opus(recording.write_audio)
+
+    def stop_recording(self) -> None:
+        """Complete all files. Takes up to 2 s when the disk is slow; does nothing when nothing is recorded."""
+        with self._changing:
+            recording, self._recording = self._recording, None
+            self._sound.set_on_opus(None)
+        if recording is not None:
+            recording.stop()
+
+    @property
+    def recording(self) -> bool:
+        """A recording runs."""
+        return self._recording is not None
+
     # --- the end -----------------------------------------------------------------------------------------------------
 
     def close(self) -> None:
-        """Say goodbye to everybody, end all iterations and threads. Takes up to half a second; may be repeated."""
+        """Say goodbye to everybody, complete recordings, end iterations and threads. May be repeated.
+
+        Takes half a second, or up to 3 s when a disk or a sound device is slow.
+        """
         self._network.close()
         self._decoding.close()
+        self._sound.stop()
+        self.stop_speaker()
+        self.stop_recording()
         self._frames.close()
         self._events.close()
 
@@ -189,21 +312,21 @@ class Server:
 
     def _on_event(self, event: core.ServerEvent) -> None:
         match event:
-            case core.VideoFrameDue():
-                if self._frames.wanted(event.client_id):
-                    self._decoding.submit(event.client_id, event.frame)
+            case core.VideoFrameDue(client_id=client_id, frame=frame):
+                if self._frames.wanted(client_id):
+                    self._decoding.submit(client_id, frame)
+                recording = self._recording
+                if recording is not None:
+                    recording.write_video(client_id, frame)
+                now_us = monotonic_us()
+                self._video_delay_us[client_id] = now_us - frame.encoded.capture_us
+                self._sync_lips(client_id, now_us)
             case core.AudioReceived():
-                pass
+                self._sound.handle(event)
             case core.ClientJoined():
-                host, port, *_ = event.address
-                client = ClientInfo(event.client_id, event.name, (host, port))
-                self._clients[client.id] = client
-                self._events.publish(ClientJoined(client, event.rejoined))
+                self._join(event)
             case core.ClientLeft():
-                left = self._clients.pop(event.client_id, None)
-                self._decoding.forget(event.client_id)
-                if left is not None:
-                    self._events.publish(ClientLeft(left, event.reason))
+                self._leave(event)
             case core.AudioPortWanted():
                 audio_socket = self._audio_ports.open()
                 if audio_socket is not None:
@@ -212,3 +335,32 @@ class Server:
                 self._endpoint.audio_port_opened(monotonic_us(), event.session_id, port)
             case core.AudioPortReleased():
                 self._network.remove_socket(event.port)
+
+    def _join(self, event: core.ClientJoined) -> None:
+        host, port, *_ = event.address
+        client = ClientInfo(event.client_id, event.name, (host, port))
+        self._clients[client.id] = client
+        self._joined[client.id] = event
+        self._sound.add_client(client.id)
+        recording = self._recording  # another thread may end it any time
+        if recording is not None:
+            recording.open(client, video=event.video, audio=event.audio)
+        self._events.publish(ClientJoined(client, event.rejoined))
+
+    def _leave(self, event: core.ClientLeft) -> None:
+        client = self._clients.pop(event.client_id)
+        for table in (self._joined, self._video_delay_us, self._lips_synced_us):
+            table.pop(client.id, None)
+        self._decoding.forget(client.id)
+        self._sound.remove_client(client.id)
+        recording = self._recording
+        if recording is not None:
+            recording.close(client.id, f"The client left: {event.reason}.")
+        self._events.publish(ClientLeft(client, event.reason))
+
+    def _sync_lips(self, client_id: str, now_us: int) -> None:
+        """Have the picture wait for the sound that is played with it; it never waits for sound that nobody plays."""
+        if now_us - self._lips_synced_us.get(client_id, 0) >= _LIP_SYNC_INTERVAL_US:
+            self._lips_synced_us[client_id] = now_us
+            delay_us = None if self._speaker is None else self._sound.audio_delay_us(client_id)
+            self._endpoint.set_audio_delay(now_us, client_id, delay_us)

@@ -10,6 +10,7 @@ from numpy.typing import NDArray
 from udpconf.proto.stats import ClientStats, SenderStats
 
 __all__ = [
+    "AudioBlock",
     "ClientInfo",
     "ClientJoined",
     "ClientLeft",
@@ -56,6 +57,21 @@ class Frame:
     complete: bool
     fresh_area: float
     coded_size: int
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class AudioBlock:
+    """10 ms of sound, as it should be played: lost pieces concealed, in step with the clock.
+
+    Attributes:
+        pcm: int16[480, channels] at 48 kHz, yours to keep.
+        client: whose sound; None when it is everybody's, mixed.
+        capture_us: when its first sample was captured, on this machine's CLOCK_MONOTONIC, microseconds; None when mixed.
+    """
+
+    pcm: NDArray[np.int16]
+    client: ClientInfo | None
+    capture_us: int | None
 
 
 class ClientJoined(NamedTuple):
