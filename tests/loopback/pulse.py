@@ -58,6 +58,7 @@ class Pulse:
         for name in ("PULSE_SINK", "PULSE_SOURCE", "DBUS_SESSION_BUS_ADDRESS", "DISPLAY"):
             self.environment.pop(name, None)
         self.process: subprocess.Popen[bytes] | None = None
+        self._company: list[subprocess.Popen[bytes]] = []
         self.start()
 
     def start(self) -> None:
@@ -77,10 +78,21 @@ class Pulse:
             alive = self.process.poll() is None and time.monotonic() < deadline
             assert alive, f"pulseaudio did not start: {(self._directory / 'pulseaudio.log').read_text()}"
             time.sleep(0.05)
+        # A null sink renders two seconds ahead unless somebody wants it sooner, and would take nothing from a new
+        # stream until those are over.
+        quick = ["--playback", "--latency-msec=10", "--raw", "/dev/zero"]
+        self._company = [
+            subprocess.Popen(["pacat", "-d", name, *quick], env=self.environment, stderr=subprocess.DEVNULL)
+            for name in ("mic", "spk")
+        ]
         self._run("pactl", "set-default-sink", "spk")
         self._run("pactl", "set-default-source", "mic.monitor")
 
     def stop(self) -> None:
+        for process in self._company:
+            process.kill()
+            process.wait(10)
+        self._company = []
         if self.process is not None:
             self.process.send_signal(signal.SIGTERM)
             self.process.wait(10)
@@ -165,3 +177,10 @@ def loudest(pcm: Pcm) -> tuple[float, float]:
     spectrum = np.abs(np.fft.rfft(pcm * window))
     peak = int(np.argmax(spectrum))
     return peak * RATE / len(pcm), float(2 * spectrum[peak] / window.sum())
+
+
+def amplitude_at(pcm: Pcm, hertz: float) -> float:
+    """Amplitude of the tone of this frequency in int16[n]."""
+    window = np.hanning(len(pcm))
+    turning = np.exp(-2j * np.pi * hertz * np.arange(len(pcm)) / RATE)
+    return float(2 * np.abs(np.sum(pcm * window * turning)) / window.sum())

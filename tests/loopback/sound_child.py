@@ -1,5 +1,6 @@
 """Opens real sound devices for test_sound_devices.py, in a process whose surroundings name a private sound server."""
 
+import dataclasses
 import json
 import logging
 import sys
@@ -10,10 +11,14 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from udpconf.app.audio_receive import AudioReceiver
 from udpconf.errors import UdpconfError
 from udpconf.media.audio_devices import list_microphones, list_speakers
 from udpconf.media.microphone import Microphone
+from udpconf.media.opus import OpusFramer
 from udpconf.media.speaker import Speaker
+from udpconf.proto.audio_jitter import AudioCounts
+from udpconf.proto.events import AudioReceived
 
 RATE = 48_000
 BLOCK = 480
@@ -75,6 +80,41 @@ def record(device: str, seconds: float, path: str) -> None:
     np.savez(path, pcm=np.concatenate(blocks)[:, 0], ages=np.array(ages), times=np.array(times))
 
 
+def receive(device: str, seconds: float, *hertz: str) -> None:
+    """An AudioReceiver with one client for each tone, fed as if a millisecond of network lay between."""
+    speaker, receiver = Speaker(device), AudioReceiver()
+    receiver.set_speaker(speaker)
+    receiver.start()
+    times = np.arange(round(seconds * RATE)) / RATE
+    frames = {}
+    begins_us = time.monotonic_ns() // 1_000
+    for pitch in hertz:
+        wave = (4000 * np.sin(2 * np.pi * float(pitch) * times)).astype(np.int16)
+        frames[pitch] = OpusFramer().push(wave, begins_us)
+        receiver.add_client(pitch)
+    begins_us = time.monotonic_ns() // 1_000
+    cpu = time.process_time()
+    say(name=speaker.name)
+    for number in range(round(seconds * 100)):
+        due_us = begins_us + 14_000 + 10_000 * number
+        now_us = time.monotonic_ns() // 1_000
+        time.sleep(max(0, due_us - now_us) / 1_000_000)
+        for pitch in hertz:
+            captured_us = begins_us + 10_000 * number
+            arrived_us = time.monotonic_ns() // 1_000
+            data = frames[pitch][number][0]
+            receiver.handle(AudioReceived(pitch, number, captured_us, data, arrived_us, copy=False))
+    say(
+        delay_us=receiver.audio_delay_us(hertz[0]),
+        cpu_share=(time.process_time() - cpu) / seconds,
+        underruns=speaker.underruns,
+        dropped=speaker.dropped,
+        counts=[dataclasses.asdict(receiver.counts(pitch) or AudioCounts()) for pitch in hertz],
+    )
+    receiver.stop()
+    speaker.close()
+
+
 def main() -> int:
     logging.basicConfig(level=logging.WARNING)
     verb, *rest = sys.argv[1:]
@@ -84,6 +124,8 @@ def main() -> int:
                 devices()
             case "play":
                 play(rest[0], float(rest[1]), float(rest[2]), float(rest[3]))
+            case "receive":
+                receive(rest[0], float(rest[1]), *rest[2:])
             case "record":
                 record(rest[0], float(rest[1]), rest[2])
     except UdpconfError as error:

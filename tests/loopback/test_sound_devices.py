@@ -9,7 +9,7 @@ from typing import Any
 import numpy as np
 import pytest
 
-from tests.loopback.pulse import RATE, Pulse, loudest, running_pulse, tone
+from tests.loopback.pulse import RATE, Pulse, amplitude_at, loudest, running_pulse, tone
 
 
 @pytest.fixture
@@ -34,7 +34,6 @@ def test_a_speaker_plays_the_tone_it_is_given(pulse: Pulse) -> None:
     player = pulse.child("play", "spk", "440", "8000", "5")
     assert player.stdout is not None
     opened = json.loads(player.stdout.readline())
-    # A null sink takes nothing for its first second.
     heard = pulse.record("spk.monitor", 3.0)[-RATE:]
     out, err = player.communicate(timeout=30)
     (result,) = objects(out)
@@ -45,6 +44,23 @@ def test_a_speaker_plays_the_tone_it_is_given(pulse: Pulse) -> None:
     assert np.abs(np.diff(heard.astype(int), 2)).max() < 100, "no click"
     assert result["alive"]
     assert 0 < result["latency_us"] < 200_000
+    assert err == ""
+
+
+def test_all_clients_are_heard_from_the_servers_speaker(pulse: Pulse) -> None:
+    server = pulse.child("receive", "spk", "6", "440", "1000")
+    assert server.stdout is not None
+    server.stdout.readline()
+    heard = pulse.record("spk.monitor", 4.0)[-RATE:]
+    out, err = server.communicate(timeout=30)
+    (result,) = objects(out)
+    assert abs(amplitude_at(heard, 440) - 4000) < 400
+    assert abs(amplitude_at(heard, 1000) - 4000) < 400
+    assert amplitude_at(heard, 700) < 40
+    assert 0 < result["delay_us"] < 400_000
+    for counts in result["counts"]:
+        assert counts["lost"] == counts["late"] == 0
+        assert counts["played"] > 500
     assert err == ""
 
 

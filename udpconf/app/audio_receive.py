@@ -18,7 +18,7 @@ from numpy.typing import NDArray
 
 from udpconf.frames import OpusFrame
 from udpconf.limits import MS, SECOND
-from udpconf.media.mixer import Mixer, Mute, crossfade
+from udpconf.media.mixer import Mixer, Mute, crossfade, peak_of
 from udpconf.media.opus import FRAME_SAMPLES, FRAME_US, OpusDecoder
 from udpconf.net.clock import monotonic_us
 from udpconf.net.mailbox import BoundedQueue
@@ -28,8 +28,11 @@ from udpconf.proto.events import AudioReceived
 Pcm = NDArray[np.int16]
 OnOpus = Callable[[str, OpusFrame], None]
 
-# What the ring is filled up to: the device takes 10 ms at a time, and our thread may be 10 ms late.
-RING_TARGET_US = 20 * MS
+# What the ring is filled up to: the device takes 10 ms at a time, and our thread may be 10 ms late. Each time the ring
+# runs dry all the same it gets a frame more, and after a while of calm one less. Chosen, not measured.
+RING_MIN_US = 20 * MS
+RING_MAX_US = 60 * MS
+RING_CALM_US = 30 * SECOND
 # A device that has taken nothing for so long does not set the pace. One that has stopped for good is given up later.
 STALL_US = 50 * MS
 # Further behind than this (suspend, a stopped process) there is nothing to catch up with.
@@ -67,6 +70,8 @@ class Loudspeaker(Protocol):
     def queued_us(self) -> int: ...
     @property
     def latency_us(self) -> int: ...
+    @property
+    def underruns(self) -> int: ...
     def write(self, block: Pcm) -> None: ...
 
 
@@ -99,8 +104,11 @@ class AudioReceiver:
         # --- the sound thread's own
         self._mixer = Mixer()
         self._mute = Mute()
-        self._taken = False
+        self._taken_us = 0  # when the speaker last took something; written by PortAudio's thread
         self._due_us = 0  # when the clock asks for the next block
+        self._ring_target_us = RING_MIN_US
+        self._underruns = 0  # of the speaker, when the target was last looked at
+        self._calm_us = 0  # since when there was none
         self._sounded_us = 0  # when there was last something to play
         self._ring_delay_us: float | None = None
 
@@ -211,20 +219,21 @@ class AudioReceiver:
             self._work.clear()
             if not self._inbox:
                 self._work.wait()
-            self._begin(self._clock())
+            self.begin(self._clock())
             while not self._stopping and self.turn(self._clock()):
-                self._wake.wait(max(0, self._due_us - self._clock()) / SECOND)
+                # A speaker that takes something wakes us; if it does not, the clock does.
+                wait_us = max(self._due_us, self._taken_us + STALL_US if self._speaker else 0) - self._clock()
+                self._wake.wait(max(0, wait_us) / SECOND)
                 self._wake.clear()
 
-    def _begin(self, now_us: int) -> None:
+    def begin(self, now_us: int) -> None:
         """After a rest: the ring gets its fill of silence, so that sound does not have to be fetched early for it."""
-        self._sounded_us = now_us
-        self._due_us = now_us
-        self._taken = True
+        self._sounded_us = self._due_us = self._taken_us = now_us
         speaker = self._speaker
         if speaker is not None:
+            self._underruns, self._calm_us = speaker.underruns, now_us
             silence = np.zeros((FRAME_SAMPLES, 1), np.int16)
-            for _ in range(RING_TARGET_US // FRAME_US - speaker.queued_us // FRAME_US):
+            while speaker.queued_us < self._ring_target_us:
                 speaker.write(silence)
 
     def turn(self, now_us: int) -> bool:
@@ -236,22 +245,30 @@ class AudioReceiver:
             )
             self._sounded_us = now_us
         speaker = self._speaker
-        if speaker is not None and speaker.alive:
-            if self._taken:
-                self._taken = False
-                self._due_us = now_us + STALL_US
-            for _ in range(1 + RING_TARGET_US // FRAME_US):
-                if speaker.queued_us >= RING_TARGET_US:
+        if speaker is not None and speaker.alive and now_us - self._taken_us < STALL_US:
+            self._adapt_ring(now_us, speaker)
+            for _ in range(RING_MAX_US // FRAME_US):
+                if speaker.queued_us >= self._ring_target_us:
                     break
                 self._play(now_us, speaker)
+                self._due_us = now_us + FRAME_US
         else:
             self._ring_delay_us = None
-        if now_us - self._due_us > BEHIND_MAX_US:
-            self._due_us = now_us
-        while now_us >= self._due_us:
-            self._due_us += FRAME_US
-            self._play(now_us, None)
+            if now_us - self._due_us > BEHIND_MAX_US:
+                self._due_us = now_us
+            while now_us >= self._due_us:
+                self._play(now_us, None)
+                self._due_us += FRAME_US
         return now_us - self._sounded_us < REST_US
+
+    def _adapt_ring(self, now_us: int, speaker: Loudspeaker) -> None:
+        if speaker.underruns != self._underruns:
+            self._ring_target_us = min(self._ring_target_us + FRAME_US, RING_MAX_US)
+        elif now_us - self._calm_us > RING_CALM_US:
+            self._ring_target_us = max(self._ring_target_us - FRAME_US, RING_MIN_US)
+        else:
+            return
+        self._underruns, self._calm_us = speaker.underruns, now_us
 
     def _play(self, now_us: int, speaker: Loudspeaker | None) -> None:
         """The next 10 ms of everybody."""
@@ -296,7 +313,7 @@ class AudioReceiver:
 
     def _speaker_took(self) -> None:
         """In PortAudio's thread."""
-        self._taken = True
+        self._taken_us = self._clock()
         self._wake.set()
 
     def _count_listeners(self) -> None:
@@ -320,7 +337,7 @@ class _Client:
         pcm = self._sound(frame, self._decoder)
         if before is not None:
             pcm = crossfade(before, pcm)
-        level = float(np.abs(pcm.astype(np.int32)).max())
+        level = peak_of(pcm)
         self._loudest = max(level, self._loudest * LOUDEST_DECAY)
         self.quiet = level < self._loudest * QUIET_SHARE or level == 0
         return pcm

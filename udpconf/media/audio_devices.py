@@ -2,16 +2,17 @@
 
 PyAudio has no wheel for Linux and macOS, so it is an extra. Everything that needs it takes it from ``load_pyaudio``,
 which names the command to run when it is missing. PortAudio asks every ALSA and JACK device there might be, and their
-libraries print a line for each that there is not: ``quiet`` keeps those off the terminal.
+libraries print a line for each that there is not: ``silence_alsa`` and ``quiet`` keep those off the terminal.
 """
 
+import contextlib
+import ctypes
 import logging
 import os
 import sys
 import tempfile
 import threading
 from collections.abc import Iterator
-from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import Any
 
@@ -85,7 +86,18 @@ def load_pyaudio() -> Any:
         raise MissingDependencyError(
             f"live sound needs PyAudio, which cannot be imported ({error}). Run: {install_command()}"
         ) from error
+    silence_alsa()
     return pyaudio
+
+
+def silence_alsa() -> None:
+    """Keep ALSA's library from printing, for good: it also reports each underrun, from PortAudio's thread.
+
+    Its error handler becomes a C function without arguments or effect, which needs no interpreter to run in.
+    """
+    with contextlib.suppress(OSError, AttributeError):  # no ALSA here, or another library of that name
+        handler = ctypes.cast(ctypes.CDLL(None).getpid, ctypes.c_void_p)
+        ctypes.CDLL("libasound.so.2").snd_lib_error_set_handler(handler)
 
 
 def install_command(platform: str = sys.platform) -> str:
@@ -97,7 +109,7 @@ def install_command(platform: str = sys.platform) -> str:
     return "pip install 'udpconf[audio]'"
 
 
-@contextmanager
+@contextlib.contextmanager
 def portaudio() -> Iterator[Any]:
     """A freshly initialised PortAudio (a ``pyaudio.PyAudio``), ended on the way out."""
     pyaudio = load_pyaudio()
@@ -111,7 +123,7 @@ def portaudio() -> Iterator[Any]:
                 instance.terminate()
 
 
-@contextmanager
+@contextlib.contextmanager
 def quiet() -> Iterator[None]:
     """Send what C libraries write to stderr to the debug log. Only around short calls: it is the whole process's."""
     with PORTAUDIO_LOCK, tempfile.TemporaryFile() as chatter:

@@ -4,6 +4,7 @@ Speech is nearly periodic for some 20 ms, so its last period continues it withou
 for a lost packet; this is the fallback that works wherever NumPy does.
 """
 
+from collections import deque
 from typing import Any
 
 import numpy as np
@@ -34,7 +35,9 @@ class Concealment:
         self._step = round(STEP_S * sample_rate)
         self._return = round(RETURN_S * sample_rate)
         self._shape = (-1,) if channels == 1 else (-1, channels)
-        self._heard = np.zeros((self._pitch_max + self._match, channels), np.int16)
+        # Blocks, not one array: they are put together only when something is lost. A second of silence to begin with.
+        self._blocks: deque[Pcm] = deque([np.zeros((sample_rate, channels), np.int16)])
+        self._kept = sample_rate
         self._period: NDArray[np.float32] | None = None  # while concealing: the period that repeats
         self._step_height = np.zeros(channels, np.float32)
         self._concealed = 0  # samples since the last real one
@@ -46,7 +49,10 @@ class Concealment:
             samples = self._blend(samples)
             self._period = None
             self._concealed = 0
-        self._heard = np.concatenate((self._heard, samples))[-len(self._heard) :]
+        self._blocks.append(samples)
+        self._kept += len(samples)
+        while self._kept - len(self._blocks[0]) >= self._pitch_max + self._match:
+            self._kept -= len(self._blocks.popleft())
         return samples.reshape(self._shape)
 
     def conceal(self, count: int) -> Pcm:
@@ -72,7 +78,7 @@ class Concealment:
         return self._period[position % len(self._period)] * gain + self._step_height * step
 
     def _start(self) -> None:
-        heard = self._heard.astype(np.float32)
+        heard = np.concatenate(self._blocks)[-self._pitch_max - self._match :].astype(np.float32)
         lag = self._pitch(heard.mean(axis=1))
         period = heard[-lag:].copy()
         # Where the period meets itself, its end goes over to what came before its beginning.

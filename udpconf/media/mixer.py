@@ -25,10 +25,10 @@ class Mixer:
 
     def mix(self, blocks: Sequence[Pcm]) -> Pcm:
         """The sum of int16[n, channels] blocks of one shape (at least one), never beyond int16."""
-        if len(blocks) == 1 and self._gain == 1.0 and _peak(blocks[0]) <= CEILING:
+        if len(blocks) == 1 and self._gain == 1.0 and peak_of(blocks[0]) <= CEILING:
             return blocks[0]
         total: Samples = np.sum(blocks, axis=0, dtype=np.float32)
-        peak = _peak(total)
+        peak = peak_of(total)
         wanted = min(1.0, self._gain * RELEASE_PER_BLOCK, CEILING / peak if peak else 1.0)
         gain: Samples = np.full((len(total), 1), wanted, np.float32)
         ramp = min(ATTACK_SAMPLES, len(total))
@@ -73,6 +73,7 @@ def _bend(samples: Samples) -> Samples:
     return bent
 
 
-def _peak(block: Pcm | Samples) -> float:
+def peak_of(block: Pcm | Samples) -> float:
+    """The largest magnitude."""
     # Not abs(): the absolute value of -32768 does not fit into int16.
     return max(float(block.max()), -float(block.min()))

