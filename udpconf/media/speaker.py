@@ -117,6 +117,7 @@ class Speaker:
             if len(out) < wanted and (out or self._sounding):
                 self.underruns += 1
             self._sounding = len(out) == wanted
-        if self.on_taken is not None:
-            self.on_taken()
+        taken = self.on_taken  # read once: it may be taken away meanwhile
+        if taken is not None:
+            taken()
         return bytes(out.ljust(wanted, b"\0"))
