@@ -17,6 +17,7 @@ from udpconf.errors import ConfigError
 SCHEME = "udpconf"
 DEFAULT_PORT = 5000
 DEFAULT_AUDIO_PORTS = (5556, 5655)
+DEFAULT_AUDIO_PORTS_TEXT = "5556-5655"
 # Five of 7776 words are 64.6 bits: CPace leaves nothing to test offline, so guessing means asking the server each time.
 KEY_WORDS = 5
 # Long enough for any sentence; a file given by mistake (a picture, a log) is refused instead of hashed.

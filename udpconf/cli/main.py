@@ -5,7 +5,7 @@ import sys
 
 import typer
 
-from udpconf.cli import devices, doctor
+from udpconf.cli import demo, devices, doctor, send, serve
 from udpconf.cli.console import Console
 from udpconf.cli.options import JsonLines, Quiet, Verbose, Version
 from udpconf.cli.stop import StopRequested, stop_on_interrupt
@@ -22,7 +22,7 @@ app = typer.Typer(
     pretty_exceptions_enable=False,
     context_settings={"help_option_names": ["-h", "--help"]},
 )
-for verb in (devices.devices, doctor.doctor):
+for verb in (serve.serve, send.send, devices.devices, doctor.doctor, demo.demo):
     app.command()(verb)
 
 

@@ -61,3 +61,10 @@ MuxAudio = Annotated[
     bool,
     flag("--mux-audio", help="Send sound through the main port, for firewalls that let only one through."),
 ]
+Display = Annotated[
+    bool | None,
+    flag("--display/--no-display", help="Show a window.", show_default="if there is a display"),
+]
+OpenRoom = Annotated[
+    bool, flag("--open", help="No secret: whoever reaches the port may send. Say it on both sides.")
+]

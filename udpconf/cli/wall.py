@@ -11,8 +11,9 @@ from typing import Any, Literal
 
 from udpconf.errors import ConfigError
 from udpconf.media.display import Display, display_available
-from udpconf.media.grid import Picture, Tile, compose
+from udpconf.media.grid import Tile, compose
 from udpconf.media.native import cv2
+from udpconf.media.picture import Picture
 
 # As often as most screens show a new picture. A canvas of 1280x720 takes 2 to 4 ms to draw.
 DRAW_INTERVAL_S = 1 / 60

@@ -21,8 +21,8 @@ from udpconf.media.audio_stream import SAMPLE_RATE, AudioStream, plausible_us
 log = logging.getLogger(__name__)
 
 Pcm = NDArray[np.int16]
-OnPicture = Callable[[NDArray[np.uint8], int], None]
-OnSound = Callable[[Pcm, int], None]
+OnPicture = Callable[[NDArray[np.uint8], int], object]
+OnSound = Callable[[Pcm, int], object]
 
 # Half a second of sound: more than that is not live any longer. The newest is dropped when it is full, and counted.
 QUEUE_BLOCKS = 50

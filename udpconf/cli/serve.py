@@ -1,0 +1,397 @@
+"""``udpconf serve``: takes senders in, shows them, plays them, records them."""
+
+import queue
+import threading
+import time
+from contextlib import ExitStack
+from dataclasses import asdict
+from datetime import UTC, datetime
+from enum import StrEnum
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, NamedTuple
+
+import typer
+
+from udpconf import config
+from udpconf.cli.console import Console
+from udpconf.cli.live import LiveStatistics, Readout
+from udpconf.cli.options import (
+    AudioPorts,
+    Display,
+    JsonLines,
+    LatencyMs,
+    MuxAudio,
+    OpenRoom,
+    PassphraseFile,
+    Port,
+    Quiet,
+    Verbose,
+    Version,
+    flag,
+)
+from udpconf.cli.secret import secret_for_serving
+from udpconf.cli.stop import StopRequested, stop_on_terminate
+from udpconf.errors import ConfigError, DeviceError, MissingDependencyError
+from udpconf.limits import CLIENTS_DEFAULT
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable
+
+    from udpconf.app.server import Server
+    from udpconf.app.values import ServerEvent
+    from udpconf.cli.wall import Wall
+
+# Where the r key records to when --record names no other place.
+RECORDINGS = Path("recordings")
+# How often keys and statistics are looked at.
+LOOK_INTERVAL_S = 0.1
+# How often the captions' rates are brought up to date.
+CAPTION_INTERVAL_S = 1.0
+COLUMNS = (
+    "sender",
+    "address",
+    "fps",
+    "kbit/s",
+    "loss %",
+    "whole",
+    "holes",
+    "skipped",
+    "RTT ms",
+    "delay ms",
+    "rec",
+)
+
+
+class LayoutName(StrEnum):
+    """How several senders are shown."""
+
+    GRID = "grid"
+    WINDOWS = "windows"
+
+
+class Settings(NamedTuple):
+    """What the flags said."""
+
+    host: str
+    port: int
+    audio_ports: tuple[int, int]
+    mux_audio: bool
+    max_clients: int
+    latency_ms: float | None
+    display: bool | None
+    layout: LayoutName
+    speaker: str | None
+    record: Path | None
+    open_room: bool
+    secret: str | None
+
+
+def serve(
+    context: typer.Context,
+    host: Annotated[str, flag("--host", help="Address to listen on; :: for all with IPv6.")] = "0.0.0.0",
+    port: Port = config.DEFAULT_PORT,
+    audio_ports: AudioPorts = config.DEFAULT_AUDIO_PORTS_TEXT,
+    mux_audio: MuxAudio = False,
+    max_clients: Annotated[
+        int, flag("--max-clients", min=1, help="How many may send at once.")
+    ] = CLIENTS_DEFAULT,
+    latency_ms: LatencyMs = None,
+    display: Display = None,
+    layout: Annotated[
+        LayoutName, flag("--layout", help="All senders in one window, or one each.")
+    ] = LayoutName.GRID,
+    speaker: Annotated[
+        str | None,
+        flag(
+            "--speaker",
+            metavar="NAME|INDEX|none",
+            help="Where sound is played (see `udpconf devices`).",
+            show_default="the system's",
+        ),
+    ] = None,
+    record: Annotated[
+        Path | None,
+        flag("--record", metavar="DIR", help="Record everybody into this directory.", show_default="off"),
+    ] = None,
+    open_room: OpenRoom = False,
+    passphrase_file: PassphraseFile = None,
+    json_lines: JsonLines = False,
+    quiet: Quiet = False,
+    verbose: Verbose = 0,
+    version: Version = False,
+) -> None:
+    """Take senders in, show them in a window, play their sound, record them. The first line printed is the URL to join.
+
+    Keys in the window: q quits, r starts and stops recording, f full screen, m mutes, s saves a picture.
+    """
+    console: Console = context.obj
+    console.configure(json_lines=json_lines, quiet=quiet, verbose=verbose)
+    stop_on_terminate()
+    settings = Settings(
+        host,
+        port,
+        config.parse_port_range(audio_ports),
+        mux_audio,
+        max_clients,
+        latency_ms,
+        display,
+        layout,
+        speaker,
+        record,
+        open_room,
+        secret_for_serving(passphrase_file, open_room=open_room),
+    )
+    _Serving(console, settings).run()
+
+
+class _Serving:
+    """One run: the server, the window, the speaker, and what is said about them."""
+
+    def __init__(self, console: Console, settings: Settings) -> None:
+        self._console = console
+        self._settings = settings
+        self._keys: queue.SimpleQueue[str] = queue.SimpleQueue()
+        self._wall: Wall | None = None
+        self._announced = False
+        self._recording: set[str] = set()  # clients with an open file; written by the event thread
+        self._joined: set[str] = set()
+        self._files = 0
+
+    def run(self) -> None:
+        from udpconf.app.server import Server
+
+        settings = self._settings
+        started_s = time.monotonic()
+        reason = "error"
+        events: threading.Thread | None = None
+        try:
+            with ExitStack() as stack:
+                server = stack.enter_context(
+                    Server(
+                        settings.host,
+                        settings.port,
+                        passphrase=settings.secret,
+                        open=settings.open_room,
+                        latency_ms=settings.latency_ms,
+                        audio_ports=settings.audio_ports,
+                        max_clients=settings.max_clients,
+                        mux_audio=settings.mux_audio,
+                    )
+                )
+                events = threading.Thread(
+                    target=self._tell, args=(server.events(),), name="udpconf events", daemon=True
+                )
+                events.start()
+                if settings.record is not None:
+                    server.start_recording(settings.record)
+                self._announce(server)
+                self._open_window(server, stack)
+                self._open_speaker(server)
+                self._loop(server)
+                reason = "q"
+        except StopRequested as stop:
+            reason = "Ctrl-C" if stop.exit_code else "SIGTERM"
+            raise
+        finally:
+            if events is not None:
+                events.join(1.0)  # it still tells which recordings were closed
+            if self._announced:
+                self._summarize(reason, time.monotonic() - started_s)
+
+    def _announce(self, server: "Server") -> None:
+        settings = self._settings
+        self._announced = True
+        if self._console.json_lines:
+            self._console.line(
+                {
+                    "event": "listening",
+                    "url": server.url,
+                    "host": settings.host,
+                    "port": server.port,
+                    "audio_ports": list(settings.audio_ports),
+                    "open": settings.open_room,
+                }
+            )
+        else:
+            self._console.result(server.url)
+        self._console.say(
+            "Senders join with: udpconf send " + (f"'{server.url}'" + " --open" * settings.open_room)
+        )
+        if settings.open_room:
+            self._console.say("The room is open: whoever reaches this port may send to it.")
+
+    def _open_window(self, server: "Server", stack: ExitStack) -> None:
+        if self._settings.display is False:
+            return
+        from udpconf.cli.wall import open_wall
+
+        self._wall, why_not = open_wall(
+            self._settings.display,
+            f"udpconf on port {server.port}",
+            self._settings.layout.value,
+            f"udpconf send '{server.url}'",
+            self._keys.put,
+        )
+        if self._wall is None:
+            self._console.say(f"No window: {why_not}")
+            return
+        stack.callback(self._wall.close)
+        threading.Thread(target=self._show, args=(server,), name="udpconf show", daemon=True).start()
+
+    def _open_speaker(self, server: "Server") -> None:
+        name = self._settings.speaker
+        if name is not None and name.lower() == "none":
+            return
+        try:
+            server.start_speaker(name)
+        except (DeviceError, MissingDependencyError) as error:
+            if name is not None:
+                raise
+            self._console.say(f"No sound is played: {error}")
+
+    # --- the threads beside the main one -----------------------------------------------------------------------------
+
+    def _show(self, server: "Server") -> None:
+        """Bring every picture to the wall; ends with the server."""
+        wall = self._wall
+        assert wall is not None
+        for frame in server.frames():
+            wall.put(
+                frame.client.id,
+                name=frame.client.name,
+                address=_place(frame.client.address),
+                image=frame.image,
+                capture_wall_us=int(frame.capture_time * 1_000_000),
+                recording=frame.client.id in self._recording,
+            )
+
+    def _tell(self, feed: "Iterable[ServerEvent]") -> None:
+        """Say who comes and goes; ends with the server."""
+        for event in feed:
+            self._tell_event(event)
+
+    def _tell_event(self, event: "ServerEvent") -> None:
+        from udpconf.app.values import ClientJoined, ClientLeft, RecordingEnded, RecordingStarted
+
+        client, say = event.client, self._console.event
+        who = f"{client.name} ({_place(client.address)})"
+        fields = {"client": client.id, "name": client.name}
+        match event:
+            case ClientJoined(rejoined=rejoined):
+                self._joined.add(client.id)
+                if self._wall is not None:
+                    self._wall.put(client.id, name=client.name, address=_place(client.address))
+                say(
+                    "joined",
+                    f"{who} is back" if rejoined else f"{who} joined",
+                    **fields,
+                    address=_place(client.address),
+                    rejoined=rejoined,
+                )
+            case ClientLeft(reason=reason):
+                if self._wall is not None:
+                    self._wall.remove(client.id)
+                say("left", f"{who} left: {reason}", **fields, reason=reason)
+            case RecordingStarted(path=path):
+                self._recording.add(client.id)
+                self._files += 1
+                say("recording_started", f"recording {who} to {path}", **fields, path=str(path))
+            case RecordingEnded(path=path, reason=reason):
+                self._recording.discard(client.id)
+                say(
+                    "recording_ended",
+                    f"recording of {who} closed: {path} ({reason})",
+                    **fields,
+                    path=str(path),
+                    reason=reason,
+                )
+
+    # --- the main thread ---------------------------------------------------------------------------------------------
+
+    def _loop(self, server: "Server") -> None:
+        """Until q: keys, captions, statistics."""
+        next_caption_s = 0.0
+        with LiveStatistics(self._console, "", COLUMNS, lambda: self._read(server)) as live:
+            while True:
+                try:
+                    key = self._keys.get(timeout=LOOK_INTERVAL_S)
+                except queue.Empty:
+                    key = ""
+                if key == "q":
+                    return
+                self._handle_key(server, key)
+                if self._wall is not None and time.monotonic() >= next_caption_s:
+                    next_caption_s = time.monotonic() + CAPTION_INTERVAL_S
+                    self._update_captions(server, self._wall)
+                live.tick()
+
+    def _handle_key(self, server: "Server", key: str) -> None:
+        try:
+            if key == "r":
+                if server.recording:
+                    server.stop_recording()
+                else:
+                    server.start_recording(self._settings.record or RECORDINGS)
+            elif key == "m":
+                server.mute(not server.muted)
+                self._console.say("muted" if server.muted else "sound is on")
+            elif key == "s" and self._wall is not None:
+                stem = f"udpconf-{datetime.now(UTC):%Y%m%dT%H%M%SZ}"
+                path = self._wall.snapshot(self._settings.record or Path(), stem)
+                self._console.event("snapshot", f"saved {path}", path=str(path))
+        except ConfigError as error:  # a full disk or a foreign directory: said, and the server goes on
+            self._console.say(str(error))
+
+    def _update_captions(self, server: "Server", wall: "Wall") -> None:
+        for client_id, stats in server.stats().items():
+            wall.update(
+                client_id,
+                frames_per_second=stats.video_fps,
+                loss_percent=100 * stats.loss_share,
+                recording=client_id in self._recording,
+                muted=server.muted,
+            )
+
+    def _read(self, server: "Server") -> Readout:
+        stats = server.stats()
+        rows = [
+            (
+                one.name,
+                one.address,
+                f"{one.video_fps:.1f}",
+                f"{one.received_kbps:.0f}",
+                f"{100 * one.loss_share:.1f}",
+                str(one.frames_whole),
+                str(one.frames_with_holes),
+                str(one.frames_skipped),
+                "" if one.rtt_ms is None else f"{one.rtt_ms:.1f}",
+                f"{one.playout_delay_ms:.1f}",
+                "rec" if client_id in self._recording else "",
+            )
+            for client_id, one in stats.items()
+        ]
+        line = f"{len(stats)} senders" + "".join(
+            f"; {one.name} {one.video_fps:.1f} fps {one.received_kbps:.0f} kbit/s loss {100 * one.loss_share:.1f} %"
+            for one in stats.values()
+        )
+        return Readout(rows, line, {"clients": {client_id: asdict(one) for client_id, one in stats.items()}})
+
+    def _summarize(self, reason: str, seconds: float) -> None:
+        self._console.event(
+            "ended",
+            f"Ended ({reason}) after {seconds:.0f} s: {_count(len(self._joined), 'sender')}, "
+            f"{_count(self._files, 'recording')}.",
+            reason=reason,
+            seconds=round(seconds, 1),
+            senders=len(self._joined),
+            recordings=self._files,
+        )
+
+
+def _place(address: tuple[str, int]) -> str:
+    host, port = address
+    return f"[{host}]:{port}" if ":" in host else f"{host}:{port}"
+
+
+def _count(number: int, what: str) -> str:
+    return f"{number} {what}" if number == 1 else f"{number} {what}s"
