@@ -227,7 +227,10 @@ class Display:
             with self._wakeup:
                 self._sizes[message["window"]] = (width, height)
         elif "key" in message:
-            self._on_key(message["key"])
+            try:
+                self._on_key(message["key"])
+            except Exception as error:  # noqa: BLE001 - the caller's fault must not end the thread that keeps the windows going
+                _log.warning("A key press was not handled: %s", error)
 
     def _read_stderr(self) -> None:
         stderr = self._child.stderr

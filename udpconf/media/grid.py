@@ -12,11 +12,9 @@ from functools import lru_cache
 from typing import NamedTuple
 
 import numpy as np
-from numpy.typing import NDArray
 
 from udpconf.media.native import cv2
-
-Picture = NDArray[np.uint8]
+from udpconf.media.picture import Picture
 
 # Text below this cap height (pixels) was not readable in a screenshot; lines are left out before they get smaller.
 TEXT_MIN_PX = 8

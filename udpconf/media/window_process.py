@@ -18,7 +18,7 @@ import sys
 import threading
 import time
 from multiprocessing import resource_tracker, shared_memory
-from typing import Any
+from typing import Any, TextIO
 
 import numpy as np
 
@@ -34,6 +34,8 @@ ESCAPE = "\x1b"
 SIZE_MIN_PX = 16
 
 Message = dict[str, Any]
+
+_to_parent: TextIO
 
 
 class Window:
@@ -165,7 +167,15 @@ class Windows:
 
 
 def _report(message: Message) -> None:
-    print(json.dumps(message), flush=True)
+    _to_parent.write(json.dumps(message) + "\n")
+    _to_parent.flush()
+
+
+def _keep_stdout_for_the_parent() -> TextIO:
+    """Whatever libraries print goes where their complaints go; the parent reads our messages only."""
+    messages = os.fdopen(os.dup(sys.stdout.fileno()), "w")
+    os.dup2(sys.stderr.fileno(), sys.stdout.fileno())
+    return messages
 
 
 def _leave_memory_to_the_parent() -> None:
@@ -189,4 +199,5 @@ def main() -> None:
 
 
 if __name__ == "__main__":
+    _to_parent = _keep_stdout_for_the_parent()
     main()
