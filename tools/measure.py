@@ -74,6 +74,7 @@ class Paced:
         self.count = WARM_UP_FRAMES + int(seconds * FPS)
         self.captured: dict[int, int] = {}
         self.cpu_from = 0.0
+        self.kept: Any = None
 
     def __iter__(self) -> Any:
         start = time.monotonic() + 0.1
@@ -138,6 +139,7 @@ def send_imagezmq(args: argparse.Namespace, paced: Paced) -> None:
     for number, image in paced:
         options = [cv2.IMWRITE_JPEG_QUALITY, args.quality]
         sender.send_jpg(str(number), cv2.imencode(".jpg", image, options)[1])
+    paced.kept = sender  # its clean-up waits for a receiver that has gone
 
 
 def receive_imagezmq(args: argparse.Namespace) -> None:
