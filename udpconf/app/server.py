@@ -300,13 +300,15 @@ class Server:
 
         Takes half a second, or up to 3 s when a disk or a sound device is slow.
         """
-        self._network.close()
-        self._decoding.close()
-        self._sound.stop()
-        self.stop_speaker()
-        self.stop_recording()
-        self._frames.close()
-        self._events.close()
+        try:
+            self._network.close()
+        finally:
+            self._decoding.close()
+            self._sound.stop()
+            self.stop_speaker()
+            self.stop_recording()
+            self._frames.close()
+            self._events.close()
 
     # --- in the network thread, never blocking -----------------------------------------------------------------------
 
