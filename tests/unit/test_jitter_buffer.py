@@ -157,6 +157,14 @@ def test_open_frames_are_bounded(buffer: JitterBuffer) -> None:
     assert len(patient._open) == OPEN_FRAMES_MAX
 
 
+def test_a_datagram_older_than_all_open_frames_takes_no_room_of_theirs_for_long(buffer: JitterBuffer) -> None:
+    for frame_id in range(10, 10 + OPEN_FRAMES_MIN):
+        buffer.handle_shard(1000, shards_of(frame_id)[0], 0)
+    assert buffer.handle_shard(1000, shards_of(3)[0], 0) is ShardFate.LATE
+    buffer.close()
+    assert buffer._budget._server.used_bytes == 0
+
+
 def test_lip_sync_holds_frames_and_lets_go_again(buffer: JitterBuffer) -> None:
     buffer.set_hold(60 * MS)
     feed(buffer, 0)

@@ -50,28 +50,31 @@ class JitterBuffer:
         counters.shards_received += 1
         frame_id = shard.frame_id
         if self._released_id is not None and frame_id <= self._released_id:
-            fate = ShardFate.LATE
+            counters.shards_late += 1
             self.playout.handle_arrival(now_us, frame_id, capture_us)
-        else:
-            frame = self._open.get(frame_id)
-            fresh = frame is None
-            if frame is None:
-                frame = self._open_frame(now_us, shard, capture_us)
-            fate = frame.add(shard, now_us, self._budget)
-            if fate is ShardFate.USED:
-                self.playout.handle_arrival(now_us, frame_id, capture_us)
-                counters.bytes_received += len(shard.payload)
-            elif fresh:
-                del self._open[frame_id]
+            return ShardFate.LATE
+        frame = self._open.get(frame_id)
+        fresh = frame is None
+        if frame is None:
+            self._make_room(now_us)
+            if self._released_id is not None and frame_id <= self._released_id:
+                counters.shards_late += 1  # too old to be worth another's place
+                return ShardFate.LATE
+            frame = self._open_frame(now_us, shard, capture_us)
+        fate = frame.add(shard, now_us, self._budget)
         if fate is ShardFate.USED:
             counters.shards_used += 1
-        elif fate is ShardFate.DUPLICATE:
-            counters.shards_duplicate += 1
-        elif fate is ShardFate.LATE:
-            counters.shards_late += 1
+            counters.bytes_received += len(shard.payload)
+            self.playout.handle_arrival(now_us, frame_id, capture_us)
+            if frame.complete:  # deadlines are the timer's business
+                self._release(now_us)
         else:
-            counters.shards_refused += 1
-        self._release(now_us)
+            if fate is ShardFate.DUPLICATE:
+                counters.shards_duplicate += 1
+            else:
+                counters.shards_refused += 1
+            if fresh:
+                del self._open[frame_id]
         return fate
 
     def handle_timeout(self, now_us: int) -> None:
@@ -111,6 +114,12 @@ class JitterBuffer:
         # Without a wait the clocks do not matter, and an offset still being learnt delays nothing.
         return frame.capture_us + self._wait_us if self._wait_us else frame.last_arrival_us
 
+    def _make_room(self, now_us: int) -> None:
+        """More open frames than the latency holds: the oldest will not be saved by waiting."""
+        bound = min(OPEN_FRAMES_MAX, self._wait_us * FRAME_RATE_ASSUMED // SECOND + OPEN_FRAMES_MIN)
+        while len(self._open) >= bound:
+            self._release_head(now_us)
+
     def _open_frame(self, now_us: int, shard: VideoShard, capture_us: int) -> OpenFrame:
         deadline_us = max(capture_us + self.target_us, now_us + FIRST_DATAGRAM_GRACE_US)
         frame = OpenFrame(shard, capture_us, deadline_us)
@@ -118,10 +127,6 @@ class JitterBuffer:
         self._open[shard.frame_id] = frame
         if newest is not None and shard.frame_id < newest:
             self._open = OrderedDict(sorted(self._open.items()))  # reordering across frames is rare
-        bound = min(OPEN_FRAMES_MAX, self._wait_us * FRAME_RATE_ASSUMED // SECOND + OPEN_FRAMES_MIN)
-        while len(self._open) > bound:
-            # More open frames than the latency holds: the oldest will not be saved by waiting.
-            self._release_head(now_us)
         return frame
 
     def _release(self, now_us: int) -> None:

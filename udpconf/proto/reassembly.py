@@ -26,20 +26,11 @@ class ShardFate(Enum):
 
 
 class ReassemblyBudget:
-    """Bytes of open frames, of one stream and of the whole server. Bytes are the bound, not objects."""
+    """Bytes of open frames of the whole server. Bytes are the bound, not objects."""
 
     def __init__(self, limit_bytes: int = SERVER_REASSEMBLY_MAX_BYTES) -> None:
-        self._limit_bytes = limit_bytes
+        self.limit_bytes = limit_bytes
         self.used_bytes = 0
-
-    def take(self, size: int) -> bool:
-        if self.used_bytes + size > self._limit_bytes:
-            return False
-        self.used_bytes += size
-        return True
-
-    def give_back(self, size: int) -> None:
-        self.used_bytes -= size
 
 
 class StreamBudget:
@@ -47,24 +38,24 @@ class StreamBudget:
 
     def __init__(self, server: ReassemblyBudget, limit_bytes: int = STREAM_REASSEMBLY_MAX_BYTES) -> None:
         self._server = server
-        self._own = ReassemblyBudget(limit_bytes)
+        self._limit_bytes = limit_bytes
+        self._used_bytes = 0
 
     def take(self, size: int) -> bool:
-        if not self._own.take(size):
+        server = self._server
+        if self._used_bytes + size > self._limit_bytes or server.used_bytes + size > server.limit_bytes:
             return False
-        if not self._server.take(size):
-            self._own.give_back(size)
-            return False
+        self._used_bytes += size
+        server.used_bytes += size
         return True
 
     def give_back(self, size: int) -> None:
-        self._own.give_back(size)
-        self._server.give_back(size)
+        self._used_bytes -= size
+        self._server.used_bytes -= size
 
     def close(self) -> None:
         """The stream ended with frames open."""
-        self._server.give_back(self._own.used_bytes)
-        self._own.used_bytes = 0
+        self.give_back(self._used_bytes)
 
 
 class OpenFrame:
@@ -96,7 +87,7 @@ class OpenFrame:
     def add(self, shard: VideoShard, now_us: int, budget: StreamBudget) -> ShardFate:
         if shard.shard_index >= shard.data_shards:
             return ShardFate.REFUSED  # parity: nobody sends any yet
-        if shard.description != self.description:
+        if shard.description is not self.description and shard.description != self.description:
             return ShardFate.REFUSED
         present = self._segments.get(shard.first_interval)
         if present is not None:

@@ -225,10 +225,10 @@ class ServerEndpoint:
         self, now_us: int, client: ServerClient, path: int, address: Address, frame: Frame
     ) -> None:
         if isinstance(frame, VideoShard):
-            if client.confirmed and client.offer & Offer.VIDEO:
+            if client.sends_video:
                 client.frames.handle_shard(now_us, frame, client.session.capture_us(frame.capture_us, now_us))
         elif isinstance(frame, AudioPacket):
-            if client.client_id is not None and client.offer & Offer.AUDIO:
+            if client.sends_audio and client.client_id is not None:
                 capture_us = client.session.capture_us(frame.capture_us, now_us)
                 for new in client.audio.handle_packet(frame, capture_us):
                     self._events.append(
@@ -264,7 +264,8 @@ class ServerEndpoint:
                 return
             client.client_id = client_id
             client.name = clean_name(confirm.name)
-            client.offer = confirm.offer
+            client.sends_video = Offer.VIDEO in confirm.offer
+            client.sends_audio = Offer.AUDIO in confirm.offer
             client.session.round_trip.guess_offset(confirm.clock_us, now_us)
             client.session.peer_wall_offset_us = confirm.wall_us - confirm.clock_us
             latency_us = max(self._config.latency_us or 0, confirm.latency_ms * MS)
@@ -275,13 +276,13 @@ class ServerEndpoint:
                     client_id,
                     client.name,
                     client.address,
-                    bool(client.offer & Offer.VIDEO),
-                    bool(client.offer & Offer.AUDIO),
+                    client.sends_video,
+                    client.sends_audio,
                     before is not None,
                 )
             )
-            mux = self._config.mux_audio or client.offer & Offer.MUX_AUDIO
-            if client.offer & Offer.AUDIO and not mux:
+            mux = self._config.mux_audio or Offer.MUX_AUDIO in confirm.offer
+            if client.sends_audio and not mux:
                 self._events.append(AudioPortWanted(client.session_id))
             else:
                 client.audio_port = 0

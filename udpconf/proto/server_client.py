@@ -8,7 +8,6 @@ from udpconf.proto.jitter_buffer import JitterBuffer
 from udpconf.proto.reassembly import ReassemblyBudget
 from udpconf.proto.session import Session
 from udpconf.proto.stats import ClientStats, Recent
-from udpconf.wire.control import Offer
 from udpconf.wire.frames import Feedback, encode_feedback
 
 # Often enough for a sender's live table; the recovery engine will want it faster.
@@ -36,7 +35,7 @@ class ServerClient:
         self.audio_port: int | None = None  # None: not decided yet; 0: muxed
         self.client_id: str | None = None  # None: unconfirmed
         self.name = UNNAMED
-        self.offer = Offer(0)
+        self.sends_video = self.sends_audio = False  # what it offered
         self.frames = JitterBuffer(budget, latency_us)
         self.audio = AudioDepacketizer()
         self._timeout_us: int | None = None  # what poll_timeout said, until something happens

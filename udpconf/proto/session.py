@@ -71,10 +71,10 @@ class Session:
         self.started_us = now_us
         self.peer_wall_offset_us: int | None = None  # peer's wall clock minus peer's monotonic clock
         self._destination_id = destination_id
-        self._channels = {
-            channel: _ChannelState(keys.key(outbound, channel), keys.key(inbound, channel))
-            for channel in Channel
-        }
+        # Indexed by the channel's number: an enum's hash is computed in Python, at every packet.
+        self._channels = tuple(
+            _ChannelState(keys.key(outbound, channel), keys.key(inbound, channel)) for channel in Channel
+        )
         self._control_out = ControlSender()
         self._control_in = ControlReceiver()
         self._outbox: deque[bytes] = deque(maxlen=OUTBOX_MAX)
