@@ -18,7 +18,7 @@ from udpconf.wire.frames import VideoShard
 FIRST_DATAGRAM_GRACE_US = 2 * MS
 # Of the frames already shown, so that a late datagram still teaches the deadline what it missed.
 OPEN_FRAMES_MIN = 4
-FRAME_RATE_ASSUMED = 60  # frames/s; the bound on open frames follows the latency asked for
+FRAME_RATE_ASSUMED = 60  # frames/s; the bound on open frames follows the delay
 
 
 class JitterBuffer:
@@ -115,8 +115,8 @@ class JitterBuffer:
         return frame.capture_us + self._wait_us if self._wait_us else frame.last_arrival_us
 
     def _make_room(self, now_us: int) -> None:
-        """More open frames than the latency holds: the oldest will not be saved by waiting."""
-        bound = min(OPEN_FRAMES_MAX, self._wait_us * FRAME_RATE_ASSUMED // SECOND + OPEN_FRAMES_MIN)
+        """More open frames than the delay holds: the oldest will not be saved by waiting."""
+        bound = min(OPEN_FRAMES_MAX, max(0, self.target_us) * FRAME_RATE_ASSUMED // SECOND + OPEN_FRAMES_MIN)
         while len(self._open) >= bound:
             self._release_head(now_us)
 
