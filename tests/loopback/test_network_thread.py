@@ -175,6 +175,29 @@ def test_an_error_of_ours_is_logged_once_and_the_session_goes_on(
     assert count == 3
 
 
+def test_an_error_in_the_timer_itself_does_not_end_the_thread(monkeypatch: pytest.MonkeyPatch) -> None:
+    running = Running(monkeypatch, strict=False)
+    failures = iter([RuntimeError("no idea when")] * 3)
+
+    def poll_timeout() -> int | None:
+        failure = next(failures, None)
+        if failure is not None:
+            raise failure
+        return None
+
+    running.echo.poll_timeout = poll_timeout  # type: ignore[method-assign]
+    assert running.ask(b"still here") == b"still here"
+    running.close()
+
+
+def test_too_many_commands_are_refused_and_counted(monkeypatch: pytest.MonkeyPatch) -> None:
+    network: NetworkThread[Echo, str] = NetworkThread(Echo(), lambda event: None, "never started")
+    taken = [network.post(lambda echo, now_us: None) for _ in range(network_thread._COMMANDS_MAX + 2)]
+    assert taken == [True] * network_thread._COMMANDS_MAX + [False, False]
+    assert network.counters["commands_dropped"] == 2
+    network.close()
+
+
 def test_in_strict_mode_an_error_of_ours_ends_the_thread_and_close_raises_it(running: Running) -> None:
     running.peer.sendto(b"stumble", running.address)
     running.network._thread.join(5)

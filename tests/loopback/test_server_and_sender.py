@@ -158,6 +158,9 @@ def test_frames_come_in_order_and_every_one_is_accounted_for(server: udpconf.Ser
         client_id = server.clients()[0].id
         stats = server.stats()[client_id]
         sent = sender.stats()
+    assert stats.video_delay_ms is not None
+    assert 0 < stats.video_delay_ms < 1000
+    assert stats.audio_delay_ms is None
     assert (stats.name, stats.frames_with_holes) == ("cam-1", 0)
     assert stats.frames_decoded + stats.frames_replaced >= len(seen)
     assert stats.frames_whole + stats.frames_skipped <= sent.frames_sent

@@ -106,7 +106,9 @@ class Server:
         # Written by the network thread, each replaced or read in one step.
         self._clients: dict[str, ClientInfo] = {}
         self._joined: dict[str, core.ClientJoined] = {}
-        self._video_delay_us: dict[str, int] = {}  # from capture to due, of the last frame
+        self._video_delay_us: dict[
+            str, int
+        ] = {}  # from capture to decoded, of the last frame; decode threads
         self._lips_synced_us: dict[str, int] = {}
         self._frames = FrameHub()
         self._events = EventHub()
@@ -184,6 +186,7 @@ class Server:
         if client is None:
             return
         encoded = received.encoded
+        self._video_delay_us[client_id] = monotonic_us() - encoded.capture_us
         self._frames.publish(
             Frame(
                 image=picture.image,
@@ -320,9 +323,7 @@ class Server:
                 recording = self._recording
                 if recording is not None:
                     recording.write_video(client_id, frame)
-                now_us = monotonic_us()
-                self._video_delay_us[client_id] = now_us - frame.encoded.capture_us
-                self._sync_lips(client_id, now_us)
+                self._sync_lips(client_id, monotonic_us())
             case core.AudioReceived():
                 self._sound.handle(event)
             case core.ClientJoined():

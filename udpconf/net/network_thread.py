@@ -13,6 +13,7 @@ import os
 import select
 import socket
 import threading
+import time
 from collections import Counter, deque
 from collections.abc import Callable, Sequence
 from typing import Any, Generic, Protocol, TypeVar
@@ -27,6 +28,8 @@ log = logging.getLogger("udpconf.net")
 _FLUSH_US = 300_000
 # Two seconds of video and sound: only a machine that stands still gets so far behind.
 _COMMANDS_MAX = 256
+# An error outside the handling of one input may come again at once; it must not become a busy loop.
+_STUMBLE_S = 0.01
 # select() holds no descriptor above 1023. poll() does, but rounds the wait up to a millisecond, which a pacer feels.
 _SELECT_FD_MAX = 1000
 
@@ -175,7 +178,11 @@ class NetworkThread(Generic[P, E]):
         try:
             self._drain()
             while not self._is_over():
-                self._turn()
+                try:
+                    self._turn()
+                except Exception as error:  # noqa: BLE001
+                    self._survive(error)
+                    time.sleep(_STUMBLE_S)
         except BaseException as error:  # noqa: BLE001 - strict mode only; handed to whoever closes
             self.failure = error
         finally:
