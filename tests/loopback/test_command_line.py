@@ -212,4 +212,4 @@ def test_devices_lists_one_object_a_line() -> None:
 def test_devices_says_in_a_line_what_could_not_be_found() -> None:
     done = run("devices")
     assert done.returncode == 0
-    assert "No screen to copy" in done.stderr
+    assert "No screen can be copied" in done.stderr

@@ -12,7 +12,7 @@ import typer
 
 from udpconf.cli.console import Console
 from udpconf.cli.options import JsonLines, Quiet, Verbose, Version
-from udpconf.errors import MissingDependencyError
+from udpconf.errors import DeviceError, MissingDependencyError
 
 # <linux/videodev2.h>: _IOR('V', 0, struct v4l2_capability), its size, where device_caps stands in it, and the bit that
 # means that pictures come out. A webcam has a second node beside it for metadata only.
@@ -129,23 +129,18 @@ def sound_devices() -> Listing:
 
 
 def screens() -> Listing:
-    """The monitors that mss can copy; ``--screen`` takes the first."""
-    import mss
+    """The monitors that can be copied; ``--screen`` takes the first."""
+    from udpconf.media.sources.screen import list_screens
 
     try:
-        with mss.MSS() as capture:
-            monitors = list(capture.monitors[1:])
-    except Exception as error:  # noqa: BLE001  (mss raises what X11 gives it; whatever it is, there is no screen)
-        return Listing([], f"No screen to copy: {error}.")
+        found = list_screens()
+    except DeviceError as error:
+        return Listing([], str(error))
     return Listing(
         [
             Device(
-                "screen",
-                index,
-                f"screen {index}",
-                f"{monitor['width']}x{monitor['height']}",
-                default=index == 0,
+                "screen", screen.index, "screen", f"{screen.width}x{screen.height}", default=screen.index == 0
             )
-            for index, monitor in enumerate(monitors)
+            for screen in found
         ]
     )

@@ -79,7 +79,14 @@ class LiveStatistics:
         from rich.markup import escape
         from rich.table import Table
 
-        table = Table(title=self._title, title_justify="left", title_style="", box=None, pad_edge=False)
+        table = Table(
+            title=self._title,
+            title_justify="left",
+            title_style="",
+            box=None,
+            pad_edge=False,
+            padding=(0, 1, 0, 0),
+        )
         for index, column in enumerate(self._columns):
             table.add_column(column, justify="left" if index == 0 else "right", no_wrap=True)
         for row in rows:

@@ -272,7 +272,12 @@ class _Sending:
         from udpconf.cli.wall import open_wall
 
         self._wall, why_not = open_wall(
-            self._settings.preview, f"udpconf preview, to {self._place}", "grid", "", self._keys.put
+            self._settings.preview,
+            f"udpconf preview, to {self._place}",
+            "grid",
+            "",
+            self._keys.put,
+            (self._media.width, self._media.width * 9 // 16),
         )
         if self._wall is None:
             self._console.say(f"No preview: {why_not}")

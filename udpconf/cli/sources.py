@@ -141,12 +141,12 @@ def _picture_source(media: Media) -> tuple[Source | None, Source | None]:
         case Picture.SCREEN:
             from udpconf.media.sources.screen import ScreenSource
 
-            return ScreenSource(media.width, media.fps), None
+            return ScreenSource(width=media.width, fps=media.fps), None
         case Picture.FILE:
-            from udpconf.media.sources.file import FileSource
+            from udpconf.media.sources.clip import ClipSource
 
             assert media.file is not None
-            file = FileSource(media.file, media.width, loop=media.loop)
+            file = ClipSource(media.file, loop=media.loop, width=media.width, fps=media.fps)
             return file if file.has_picture else None, file if file.has_sound else None
         case Picture.PATTERN:
             from udpconf.media.sources.pattern import PatternSource

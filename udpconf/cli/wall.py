@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import Any, Literal
 
 from udpconf.errors import ConfigError
-from udpconf.media.display import Display, display_available
+from udpconf.media.display import DEFAULT_SIZE, Display, display_available
 from udpconf.media.grid import Tile, compose
 from udpconf.media.native import cv2
 from udpconf.media.picture import Picture
@@ -31,9 +31,18 @@ class Wall:
         layout: ``grid``, all in one window, or ``windows``, one each.
         waiting: what the empty grid says below "Waiting for senders".
         on_key: called with q, r, m or s, on the display's thread.
+        size: width and height of the one window when it opens, in pixels.
     """
 
-    def __init__(self, title: str, layout: Layout, waiting: str, on_key: Callable[[str], None]) -> None:
+    def __init__(
+        self,
+        title: str,
+        layout: Layout,
+        waiting: str,
+        on_key: Callable[[str], None],
+        size: tuple[int, int] = DEFAULT_SIZE,
+    ) -> None:
+        self._first_size = size
         self._layout = layout
         self._waiting = waiting
         self._lock = threading.Lock()  # guards the two below
@@ -91,7 +100,9 @@ class Wall:
     def _canvas(self) -> Picture:
         with self._lock:
             tiles = list(self._tiles.values())
-        width, height = self._display.size
+        # The display knows no size of its own before somebody pulls at the window.
+        size = self._display.size
+        width, height = self._first_size if size == DEFAULT_SIZE else size
         return compose(tiles, width, height, waiting=self._waiting)
 
     def _draw(self) -> None:
@@ -115,7 +126,12 @@ class Wall:
 
 
 def open_wall(
-    wanted: bool | None, title: str, layout: Layout, waiting: str, on_key: Callable[[str], None]
+    wanted: bool | None,
+    title: str,
+    layout: Layout,
+    waiting: str,
+    on_key: Callable[[str], None],
+    size: tuple[int, int] = DEFAULT_SIZE,
 ) -> tuple[Wall | None, str]:
     """A wall, or None and the sentence that says why not (empty when ``wanted`` is False); else as for Wall."""
     if wanted is False:
@@ -123,7 +139,7 @@ def open_wall(
     available, why_not = display_available()
     if not available:
         return None, why_not
-    return Wall(title, layout, waiting, on_key), ""
+    return Wall(title, layout, waiting, on_key, size), ""
 
 
 def write_png(path: Path, picture: Picture) -> Path:
