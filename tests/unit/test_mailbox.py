@@ -85,3 +85,38 @@ def test_put_and_close_wake_a_waiting_thread() -> None:
     queue.close()
     waiting.join()
     assert got == ["item", None]
+
+
+def test_no_item_is_lost_or_doubled_between_several_threads() -> None:
+    queue: BoundedQueue[int] = BoundedQueue(1000)
+    got: list[list[int]] = [[], [], []]
+
+    def fetch(mine: list[int]) -> None:
+        while (item := queue.get()) is not None:
+            mine.append(item)
+
+    fetching = [threading.Thread(target=fetch, args=(mine,)) for mine in got]
+    putting = [
+        threading.Thread(target=lambda start=start: [queue.put(start + index) for index in range(300)])
+        for start in (1, 301, 601)
+    ]
+    for thread in fetching + putting:
+        thread.start()
+    for thread in putting:
+        thread.join()
+    queue.close()
+    for thread in fetching:
+        thread.join()
+    assert sorted(got[0] + got[1] + got[2]) == list(range(1, 901))
+
+
+def test_every_waiting_thread_hears_the_close() -> None:
+    box: Latest[int] = Latest()
+    ended: list[int | None] = []
+    waiting = [threading.Thread(target=lambda: ended.append(box.get())) for _ in range(4)]
+    for thread in waiting:
+        thread.start()
+    box.close()
+    for thread in waiting:
+        thread.join()
+    assert ended == [None] * 4
