@@ -143,9 +143,9 @@ def test_a_handler_may_add_and_remove_sockets(running: Running) -> None:
     data, sender = running.peer.recvfrom(2048)
     assert (data, sender[1]) == (b"on the second", port)
     running.network.call(lambda echo, now_us: running.network.remove_socket(port))
-    again = UdpSocket.listen("127.0.0.1", port)  # free again
-    again.close()
     assert running.ask(b"main still works") == b"main still works"
+    again = UdpSocket.listen("127.0.0.1", port)  # free again, now that the network thread has looked
+    again.close()
     running.close()
 
 

@@ -186,6 +186,7 @@ class NetworkThread(Generic[P, E]):
             self.counters.update(udp_socket.counters)
             del self._path_of_fd[udp_socket.fd]
             self._fds.remove(udp_socket.fd)
+            self._sockets_changed = True  # the kernel keeps a socket for as long as somebody waits on it
             udp_socket.close()
 
     def socket_counters(self) -> Counter[str]:
