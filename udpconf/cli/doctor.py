@@ -167,7 +167,7 @@ def _libraries() -> Check:
     coder = (
         f"zfec {_version_of('zfec')}"
         if _version_of("zfec")
-        else "no zfec: erasure code in numpy, some 30 times slower"
+        else "no zfec: erasure code in numpy, about twice as slow"
     )
     return Check(
         "libraries", "ok", ", ".join(f"{name} {version}" for name, version in versions.items()) + f", {coder}"
