@@ -3,11 +3,14 @@
 import json
 import signal
 import socket
+import subprocess
+import sys
 from pathlib import Path
 
 import pytest
 
-from tests.loopback.program import Program, run
+from tests.loopback.program import TIMEOUT_S, Program, clean_environment, run
+from tests.loopback.xvfb import running_xvfb
 from udpconf import __version__, config
 
 VERBS = ["serve", "send", "devices", "doctor", "demo"]
@@ -213,3 +216,29 @@ def test_devices_says_in_a_line_what_could_not_be_found() -> None:
     done = run("devices")
     assert done.returncode == 0
     assert "No screen can be copied" in done.stderr
+
+
+def test_with_a_display_doctor_opens_a_window_and_devices_lists_the_screen() -> None:
+    with running_xvfb() as xvfb:
+        checked = run("doctor", "--port", "0", environment={"DISPLAY": xvfb.display})
+        assert "ok    display    a window opens" in checked.stdout
+        listed = run("devices", environment={"DISPLAY": xvfb.display})
+        assert "--screen  0   screen (default)  1280x800" in listed.stdout
+
+
+def test_a_server_whose_reader_has_gone_ends_in_order() -> None:
+    with subprocess.Popen(
+        [sys.executable, "-m", "udpconf", "serve", "--host", "127.0.0.1", "--port", "0", "--open", "--json"],
+        env=clean_environment(),
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+        text=True,
+    ) as server:
+        assert server.stdout is not None
+        assert server.stderr is not None
+        url = json.loads(server.stdout.readline())["url"]
+        server.stdout.close()
+        with Program("send", url, "--open", "--test-pattern"):
+            said = server.stderr.read()
+            assert server.wait(TIMEOUT_S) == 0
+        assert "Traceback" not in said

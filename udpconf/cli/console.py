@@ -2,9 +2,12 @@
 
 import json
 import logging
+import os
 import sys
 import traceback
 from typing import Any
+
+from udpconf.cli.stop import StopRequested
 
 QUIET, NORMAL, VERBOSE, DEBUG = -1, 0, 1, 2
 
@@ -52,7 +55,7 @@ class Console:
 
     def result(self, text: str) -> None:
         """A line of the answer itself, on stdout; only where --json is off."""
-        print(text, flush=True)
+        self._write_stdout(text)
 
     def event(self, event: str, text: str, **fields: Any) -> None:
         """Something happened: an object on stdout with --json, a line on stderr without."""
@@ -63,7 +66,15 @@ class Console:
 
     def line(self, value: dict[str, Any]) -> None:
         """One JSON object on a line of stdout."""
-        print(json.dumps(value, ensure_ascii=False, default=str), flush=True)
+        self._write_stdout(json.dumps(value, ensure_ascii=False, default=str))
+
+    def _write_stdout(self, text: str) -> None:
+        try:
+            print(text, flush=True)
+        except BrokenPipeError:
+            # Whoever read it has seen enough. Python would complain once more when it flushes at the end.
+            os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+            raise StopRequested("nobody reads standard output any more", 0) from None
 
     def _write_stderr(self, text: str) -> None:
         print(text, file=sys.stderr, flush=True)

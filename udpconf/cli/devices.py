@@ -139,7 +139,11 @@ def screens() -> Listing:
     return Listing(
         [
             Device(
-                "screen", screen.index, "screen", f"{screen.width}x{screen.height}", default=screen.index == 0
+                "screen",
+                screen.number,
+                "screen",
+                f"{screen.width}x{screen.height}",
+                default=screen.number == 0,
             )
             for screen in found
         ]

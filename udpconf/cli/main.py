@@ -1,6 +1,5 @@
 """The command line: verbs, and how the program ends. Nothing heavy is imported before a verb needs it."""
 
-import os
 import sys
 
 import typer
@@ -49,10 +48,6 @@ def main() -> None:
     except UdpconfError as error:
         console.error(str(error), error.exit_code)
         sys.exit(error.exit_code)
-    except BrokenPipeError:
-        # The reader of our stdout has seen enough. Python would complain once more when it flushes at the end.
-        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
-        sys.exit(0)
     except Exception as error:  # noqa: BLE001  (the last stop: said in a sentence, shown in full under -vv)
         console.error(
             f"Unexpected {type(error).__name__}: {error}. That is a mistake in udpconf; the same command with -vv "

@@ -241,7 +241,7 @@ class _Sending:
                     sources.stop()
                     self._last = sender.stats()
         except StopRequested as stop:
-            reason = "Ctrl-C" if stop.exit_code else "SIGTERM"
+            reason = stop.reason
             raise
         finally:
             if self._sender is not None:

@@ -179,7 +179,7 @@ class _Serving:
                 self._loop(server)
                 reason = "q"
         except StopRequested as stop:
-            reason = "Ctrl-C" if stop.exit_code else "SIGTERM"
+            reason = stop.reason
             raise
         finally:
             if events is not None:
@@ -256,8 +256,11 @@ class _Serving:
 
     def _tell(self, feed: "Iterable[ServerEvent]") -> None:
         """Say who comes and goes; ends with the server."""
-        for event in feed:
-            self._tell_event(event)
+        try:
+            for event in feed:
+                self._tell_event(event)
+        except StopRequested:  # whoever read our events has gone
+            self._keys.put("q")
 
     def _tell_event(self, event: "ServerEvent") -> None:
         from udpconf.app.values import ClientJoined, ClientLeft, RecordingEnded, RecordingStarted

@@ -8,14 +8,16 @@ INTERRUPTED = 130
 
 
 class StopRequested(BaseException):
-    """Somebody wants the program to end. Raised once, in the main thread, wherever that is.
+    """Somebody wants the program to end: by a signal, raised in the main thread, wherever that is, or by no longer
+    reading what it prints, raised where that shows.
 
     Like KeyboardInterrupt it is no Exception, so nobody swallows it, and every ``with`` on the way closes what it holds:
     BYE is sent, recordings are closed.
     """
 
-    def __init__(self, exit_code: int) -> None:
-        super().__init__(exit_code)
+    def __init__(self, reason: str, exit_code: int) -> None:
+        super().__init__(reason, exit_code)
+        self.reason = reason
         self.exit_code = exit_code
 
 
@@ -24,11 +26,10 @@ _requested = False
 
 def _stop(number: int, _frame: FrameType | None) -> None:
     global _requested  # noqa: PLW0603  (a signal handler has nowhere else to remember)
-    exit_code = INTERRUPTED if number == signal.SIGINT else 0
     if _requested:
-        os._exit(exit_code or 128 + number)
+        os._exit(128 + number)
     _requested = True
-    raise StopRequested(exit_code)
+    raise StopRequested("Ctrl-C", INTERRUPTED) if number == signal.SIGINT else StopRequested("SIGTERM", 0)
 
 
 def stop_on_interrupt() -> None:
