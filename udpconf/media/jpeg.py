@@ -169,8 +169,8 @@ def _unstuffed(scan: NDArray[np.uint8]) -> NDArray[np.intp]:
 
     NumPy takes 15 us for 20 KB; a regular expression needs twice, bytes.find in a loop three times as long.
     """
-    escapes = np.flatnonzero(scan[:-1] == 0xFF)
-    return escapes[scan[escapes + 1] != 0]
+    escapes: NDArray[np.intp] = np.flatnonzero(scan[:-1] == 0xFF)
+    return np.asarray(escapes[scan[escapes + 1] != 0], np.intp)
 
 
 def _join_scan(description: FrameDescription, segments: list[Segment]) -> bytes:

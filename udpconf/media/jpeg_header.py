@@ -64,7 +64,7 @@ _FLAT_UNIT_BITS = {
 def jpeg_header(description: FrameDescription) -> bytes:
     """Everything from SOI to the end of SOS, byte for byte as libjpeg writes it for this description."""
     grey = description.subsampling == Subsampling.GREY
-    components = ((1, _LUMA_SAMPLING[description.subsampling], 0),)
+    components: tuple[tuple[int, int, int], ...] = ((1, _LUMA_SAMPLING[description.subsampling], 0),)
     if not grey:
         components += ((2, 0x11, 1), (3, 0x11, 1))
 
