@@ -1,8 +1,13 @@
 """Pictures for tests: made from a seed, and like a film in what matters to a codec (edges, flat areas, some grain)."""
 
+import re
+
 import cv2
 import numpy as np
 from numpy.typing import NDArray
+
+from udpconf.frames import EncodedFrame, Segment
+from udpconf.media.jpeg import JpegEncoder
 
 Picture = NDArray[np.uint8]
 
@@ -47,3 +52,15 @@ def psnr(a: Picture, b: Picture) -> float:
     """Decibels; infinity for equal pictures."""
     error = float(np.mean((a.astype(np.float64) - b) ** 2))
     return float("inf") if error == 0 else 10 * float(np.log10(255 * 255 / error))
+
+
+class IntervalEncoder(JpegEncoder):
+    """Gives each restart interval as a segment of its own, for tests that lose them one by one."""
+
+    def encode(self, image: Picture, quality: int, capture_us: int, max_segment_bytes: int) -> EncodedFrame:
+        frame = super().encode(image, quality, capture_us, max_segment_bytes)
+        segments: list[Segment] = []
+        for packed in frame.segments:
+            for data in re.split(rb"\xff[\xd0-\xd7]", packed.data):
+                segments.append(Segment(len(segments), 1, data))
+        return frame._replace(segments=tuple(segments))

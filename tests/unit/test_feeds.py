@@ -2,42 +2,49 @@
 
 import numpy as np
 
-from udpconf.app.feeds import EventHub, FrameHub
-from udpconf.app.values import ClientInfo, ClientJoined, Frame
+from udpconf.app.decoding import StreamDecoder
+from udpconf.app.feeds import DueFrame, EventHub, FrameHub
+from udpconf.app.values import ClientInfo, ClientJoined
+from udpconf.frames import ReceivedFrame
+from udpconf.media.jpeg import JpegEncoder
 
 ANNE = ClientInfo("aaaaaaaaaaaaaaaa", "anne", ("192.0.2.1", 1))
 BEN = ClientInfo("bbbbbbbbbbbbbbbb", "ben", ("192.0.2.2", 2))
+DECODERS = {ANNE.id: StreamDecoder(), BEN.id: StreamDecoder()}
 
 
-def frame(client: ClientInfo, frame_id: int) -> Frame:
-    image = np.full((2, 2, 3), frame_id, np.uint8)
-    return Frame(image, client, frame_id, 0, 0.0, 0, complete=True, fresh_area=1.0, coded_size=10)
+def frame(client: ClientInfo, frame_id: int) -> DueFrame:
+    encoded = JpegEncoder().encode(np.full((16, 16, 3), frame_id, np.uint8), 90, 0, 1100)
+    return DueFrame(client, ReceivedFrame(frame_id, encoded, 0, 0, 0), DECODERS[client.id])
 
 
-def test_a_slow_loop_sees_the_newest_frame_of_each_client_in_turn() -> None:
+def test_a_loop_that_stumbles_sees_what_it_missed_clients_in_turn() -> None:
     hub = FrameHub()
     feed = hub.subscribe(None, 0)
     for number in range(3):
         hub.publish(frame(ANNE, number))
     hub.publish(frame(BEN, 9))
-    assert [(seen.client.name, seen.frame_id) for seen in feed] == [("anne", 2), ("ben", 9)]
+    seen = [(seen.client.name, seen.frame_id) for seen in feed]
+    assert seen == [("anne", 0), ("ben", 9), ("anne", 1), ("anne", 2)]
+    assert hub.replaced(ANNE.id) == 0
 
 
-def test_replaced_frames_are_counted_for_the_client_they_came_from() -> None:
+def test_a_loop_that_is_too_slow_sees_the_newest_and_the_others_are_counted() -> None:
     hub = FrameHub()
     feed = hub.subscribe(None, 0)
-    for number in range(3):
-        hub.publish(frame(ANNE, number))
-    hub.publish(frame(BEN, 9))
-    assert (hub.replaced(ANNE.id), hub.replaced(BEN.id)) == (2, 0)
-    feed.close()
+    seen = []
+    for number in range(0, 30, 3):
+        for frame_id in range(number, number + 3):
+            hub.publish(frame(ANNE, frame_id))
+        seen.append(next(feed).frame_id)
+    assert seen == [0, *range(5, 30, 3)]
+    assert hub.replaced(ANNE.id) == 30 - len(seen)
+    assert hub.replaced(BEN.id) == 0
 
 
 def test_a_feed_of_one_client_sees_nobody_else() -> None:
     hub = FrameHub()
     feed = hub.subscribe(BEN.id, 0)
-    assert hub.wanted(BEN.id)
-    assert not hub.wanted(ANNE.id)
     hub.publish(frame(ANNE, 1))
     hub.publish(frame(BEN, 2))
     assert [seen.frame_id for seen in feed] == [2]
@@ -49,24 +56,24 @@ def test_each_subscriber_may_draw_on_its_own_image() -> None:
     hub.publish(frame(ANNE, 7))
     one, two = next(first), next(second)
     one.image[:] = 0
-    assert (two.image == 7).all()
+    assert abs(two.image.astype(int) - 7).max() <= 1
     two.image[:] = 1
     assert (one.image == 0).all()
 
 
 def test_nobody_listens_after_a_feed_has_ended_was_closed_or_thrown_away() -> None:
     hub = FrameHub()
-    assert not hub.wanted(ANNE.id)
+    assert not hub._subscribers
     ended = hub.subscribe(None, 0)
     assert list(ended) == []
-    assert not hub.wanted(ANNE.id)
+    assert not hub._subscribers
     closed = hub.subscribe(None, None)
     closed.close()
-    assert not hub.wanted(ANNE.id)
+    assert not hub._subscribers
     thrown_away = hub.subscribe(None, None)
-    assert hub.wanted(ANNE.id)
+    assert hub._subscribers
     del thrown_away
-    assert not hub.wanted(ANNE.id)
+    assert not hub._subscribers
 
 
 def test_a_closed_hub_ends_the_iterations_after_what_is_left() -> None:

@@ -5,11 +5,10 @@ from typing import Any
 import numpy as np
 import pytest
 
-from tests.scenes import film, noise, psnr
+from tests.scenes import IntervalEncoder, film, noise, psnr
 from udpconf.frames import Codec, EncodedFrame, FrameDescription, Segment, Subsampling
 from udpconf.limits import PICTURE_MAX_HEIGHT, PICTURE_MAX_WIDTH
 from udpconf.media.decode import FrameDecoder, interval_rectangles
-from udpconf.media.jpeg import JpegEncoder
 from udpconf.media.lz4_codec import Lz4Encoder
 
 PAYLOAD = 1148
@@ -24,7 +23,7 @@ def without(frame: EncodedFrame, *missing: int) -> EncodedFrame:
 
 def test_a_whole_frame_is_all_fresh() -> None:
     image = film(640, 360)
-    picture = FrameDecoder().decode(JpegEncoder().encode(image, 90, 0, PAYLOAD))
+    picture = FrameDecoder().decode(IntervalEncoder().encode(image, 90, 0, PAYLOAD))
     assert picture.fresh_area == 1
     assert picture.image.shape == image.shape
     assert picture.image.dtype == np.uint8
@@ -34,7 +33,7 @@ def test_a_whole_frame_is_all_fresh() -> None:
 @pytest.mark.parametrize("subsampling", COLOURS)
 def test_a_hole_in_a_still_picture_cannot_be_seen(subsampling: Subsampling) -> None:
     for width, height in ((640, 360), (97, 61)):
-        frame = JpegEncoder(subsampling).encode(film(width, height), 60, 0, PAYLOAD)
+        frame = IntervalEncoder(subsampling).encode(film(width, height), 60, 0, PAYLOAD)
         decoder = FrameDecoder()
         whole = decoder.decode(frame).image
         for step in (2, 3, 5):
@@ -55,7 +54,7 @@ def test_a_hole_in_a_still_lossless_picture_cannot_be_seen() -> None:
 
 def test_borrowed_rectangles_come_from_the_picture_before_and_the_rest_from_this_one() -> None:
     before, now = film(320, 240, seed=1), film(320, 240, seed=2)
-    encoder = JpegEncoder(Subsampling.S444)
+    encoder = IntervalEncoder(Subsampling.S444)
     first, second = encoder.encode(before, 80, 0, PAYLOAD), encoder.encode(now, 40, 0, PAYLOAD)
     decoder = FrameDecoder()
     old = decoder.decode(first).image
@@ -69,7 +68,7 @@ def test_borrowed_rectangles_come_from_the_picture_before_and_the_rest_from_this
 
 
 def test_a_hole_is_borrowed_again_from_what_was_shown_not_from_what_came() -> None:
-    frame = JpegEncoder().encode(film(320, 240), 60, 0, PAYLOAD)
+    frame = IntervalEncoder().encode(film(320, 240), 60, 0, PAYLOAD)
     decoder = FrameDecoder()
     whole = decoder.decode(frame).image
     for _ in range(5):
@@ -78,7 +77,7 @@ def test_a_hole_is_borrowed_again_from_what_was_shown_not_from_what_came() -> No
 
 
 def test_the_fresh_area_is_the_share_of_pixels_that_came() -> None:
-    frame = JpegEncoder().encode(
+    frame = IntervalEncoder().encode(
         film(100, 60), 60, 0, PAYLOAD
     )  # 7 by 4 units, the outer ones cut by the edge
     description = frame.description
@@ -117,7 +116,7 @@ def test_the_rectangles_of_any_run_are_few_and_cover_its_units_once() -> None:
 
 
 def test_without_any_picture_before_holes_are_grey() -> None:
-    frame = JpegEncoder().encode(film(320, 240), 60, 0, PAYLOAD)
+    frame = IntervalEncoder().encode(film(320, 240), 60, 0, PAYLOAD)
     picture = FrameDecoder().decode(frame._replace(segments=()))
     assert (picture.image == 128).all()
     assert picture.image.shape == (240, 320, 3)
@@ -129,17 +128,17 @@ def test_without_any_picture_before_holes_are_grey() -> None:
 
 def test_when_the_size_changes_holes_show_the_last_picture_scaled() -> None:
     decoder = FrameDecoder()
-    decoder.decode(JpegEncoder().encode(film(640, 360), 90, 0, PAYLOAD))
-    smaller = JpegEncoder().encode(film(320, 180), 90, 0, PAYLOAD)
+    decoder.decode(IntervalEncoder().encode(film(640, 360), 90, 0, PAYLOAD))
+    smaller = IntervalEncoder().encode(film(320, 180), 90, 0, PAYLOAD)
     picture = decoder.decode(smaller._replace(segments=()))
     assert picture.image.shape == (180, 320, 3)
     assert psnr(picture.image, decoder.decode(smaller).image) > 15  # the same scene, not grey
-    mixed = decoder.decode(without(JpegEncoder().encode(film(640, 360), 90, 0, PAYLOAD), 5, 6, 7))
+    mixed = decoder.decode(without(IntervalEncoder().encode(film(640, 360), 90, 0, PAYLOAD), 5, 6, 7))
     assert psnr(mixed.image, film(640, 360)) > 20
 
 
 def test_the_picture_is_the_callers_own() -> None:
-    frame = JpegEncoder().encode(film(320, 240), 60, 0, PAYLOAD)
+    frame = IntervalEncoder().encode(film(320, 240), 60, 0, PAYLOAD)
     decoder = FrameDecoder()
     whole = decoder.decode(frame).image
     kept = whole.copy()
@@ -156,7 +155,7 @@ def test_the_picture_is_the_callers_own() -> None:
 
 def test_a_grey_frame_becomes_a_colour_picture() -> None:
     image = film(64, 48)[:, :, 1]
-    for frame in (JpegEncoder().encode(image, 95, 0, PAYLOAD), Lz4Encoder().encode(image, 0, PAYLOAD)):
+    for frame in (IntervalEncoder().encode(image, 95, 0, PAYLOAD), Lz4Encoder().encode(image, 0, PAYLOAD)):
         decoded = FrameDecoder().decode(frame).image
         assert decoded.shape == (48, 64, 3)
         assert (decoded[:, :, 0] == decoded[:, :, 2]).all()
@@ -167,7 +166,7 @@ def test_jpeg_and_lossless_frames_borrow_from_each_other() -> None:
     image = film(320, 240)
     decoder = FrameDecoder()
     decoder.decode(Lz4Encoder().encode(image, 0, PAYLOAD))
-    picture = decoder.decode(without(JpegEncoder().encode(image, 90, 0, PAYLOAD), 0, 1, 2))
+    picture = decoder.decode(without(IntervalEncoder().encode(image, 90, 0, PAYLOAD), 0, 1, 2))
     assert psnr(picture.image, image) > 34
     again = decoder.decode(without(Lz4Encoder().encode(image, 0, PAYLOAD), 10))
     assert psnr(again.image, image) > 40
@@ -177,9 +176,9 @@ def test_a_truncated_or_garbled_frame_shows_no_pixel_of_anothers_picture() -> No
     # Some releases of OpenCV leave a truncated JPEG's rest as it was in memory: the picture decoded just before.
     secret = np.zeros((240, 320, 3), np.uint8)
     secret[:] = (255, 0, 255)
-    secret_frame = JpegEncoder().encode(secret, 95, 0, PAYLOAD)
+    secret_frame = IntervalEncoder().encode(secret, 95, 0, PAYLOAD)
     random = np.random.default_rng(11)
-    frame = JpegEncoder().encode(np.full((240, 320, 3), 90, np.uint8), 30, 0, PAYLOAD)
+    frame = IntervalEncoder().encode(np.full((240, 320, 3), 90, np.uint8), 30, 0, PAYLOAD)
     for trial in range(60):
         segments = list(frame.segments)
         for _ in range(8):
@@ -197,7 +196,7 @@ def test_a_truncated_or_garbled_frame_shows_no_pixel_of_anothers_picture() -> No
 
 
 def test_a_description_that_breaks_the_limits_shows_the_last_picture_again() -> None:
-    good = JpegEncoder().encode(film(64, 48), 60, 0, PAYLOAD)
+    good = IntervalEncoder().encode(film(64, 48), 60, 0, PAYLOAD)
     decoder = FrameDecoder()
     whole = decoder.decode(good).image
     wrong: list[dict[str, Any]] = [
@@ -236,7 +235,7 @@ def test_noise_in_place_of_compressed_data_gives_a_picture_of_the_right_size() -
     for subsampling in Subsampling:
         image = noise(160, 96)
         source = image[:, :, 0] if subsampling == Subsampling.GREY else image
-        encoder = JpegEncoder() if subsampling == Subsampling.GREY else JpegEncoder(subsampling)
+        encoder = IntervalEncoder() if subsampling == Subsampling.GREY else IntervalEncoder(subsampling)
         frame = encoder.encode(source, 50, 0, PAYLOAD)
         for _ in range(30):
             garbage = tuple(

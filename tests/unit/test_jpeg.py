@@ -7,7 +7,7 @@ import cv2
 import numpy as np
 import pytest
 
-from tests.scenes import film, noise, psnr
+from tests.scenes import IntervalEncoder, film, noise, psnr
 from udpconf.errors import ConfigError, LocalProtocolError, UdpconfError
 from udpconf.frames import MCU_SIZE, EncodedFrame, Segment, Subsampling
 from udpconf.limits import PICTURE_MAX_HEIGHT, PICTURE_MAX_WIDTH
@@ -38,7 +38,7 @@ def joined(frame: EncodedFrame, interval_counts: list[int]) -> EncodedFrame:
 def test_what_was_cut_is_put_together_again_byte_for_byte() -> None:
     image = film(640, 360)
     for quality in (10, 50, 95):
-        frame = JpegEncoder().encode(image, quality, 7, PAYLOAD)
+        frame = IntervalEncoder().encode(image, quality, 7, PAYLOAD)
         parameters = [
             cv2.IMWRITE_JPEG_QUALITY,
             quality,
@@ -53,11 +53,25 @@ def test_what_was_cut_is_put_together_again_byte_for_byte() -> None:
         )
 
 
+def test_segments_hold_as_many_whole_intervals_as_fit_and_no_larger_one_exists() -> None:
+    image = film(640, 360)
+    for limit in (512, 800, PAYLOAD):
+        frame = JpegEncoder().encode(image, 50, 0, limit)
+        assert frame.complete
+        assert all(len(segment.data) <= limit for segment in frame.segments)
+        for one, two in itertools.pairwise(frame.segments):
+            assert one.first_interval + one.interval_count == two.first_interval
+            first_of_next = re.split(rb"\xff[\xd0-\xd7]", two.data)[0]
+            assert len(one.data) + 2 + len(first_of_next) > limit
+        apart = IntervalEncoder().encode(image, 50, 0, limit)
+        assert write_jpeg(frame) == write_jpeg(apart)
+
+
 def test_colour_is_stored_as_420_unless_told_otherwise() -> None:
     image = film(160, 120)
-    assert JpegEncoder().encode(image, 50, 0, PAYLOAD).description.subsampling == Subsampling.S420
+    assert IntervalEncoder().encode(image, 50, 0, PAYLOAD).description.subsampling == Subsampling.S420
     for subsampling in (Subsampling.S422, Subsampling.S444):
-        frame = JpegEncoder(subsampling).encode(image, 90, 0, PAYLOAD)
+        frame = IntervalEncoder(subsampling).encode(image, 90, 0, PAYLOAD)
         assert frame.description.subsampling == subsampling
         assert psnr(decoded(write_jpeg(frame)), image) > 34
 
@@ -65,7 +79,7 @@ def test_colour_is_stored_as_420_unless_told_otherwise() -> None:
 def test_a_grey_picture_stays_grey() -> None:
     image = film(160, 120)[:, :, 1]
     for same in (image, image[:, :, np.newaxis]):
-        frame = JpegEncoder().encode(same, 90, 0, PAYLOAD)
+        frame = IntervalEncoder().encode(same, 90, 0, PAYLOAD)
         assert frame.description.subsampling == Subsampling.GREY
         assert psnr(decoded(write_jpeg(frame))[:, :, 0], image) > 34
 
@@ -79,12 +93,12 @@ def test_any_strides_will_do() -> None:
         np.asfortranarray(whole),
         whole[5:6, 3:4],
     ):
-        direct = JpegEncoder().encode(np.ascontiguousarray(view), 70, 0, PAYLOAD)
-        assert JpegEncoder().encode(view, 70, 0, PAYLOAD) == direct
+        direct = IntervalEncoder().encode(np.ascontiguousarray(view), 70, 0, PAYLOAD)
+        assert IntervalEncoder().encode(view, 70, 0, PAYLOAD) == direct
 
 
 def test_every_segment_fits_whatever_the_picture_is() -> None:
-    encoder = JpegEncoder()
+    encoder = IntervalEncoder()
     pictures = [film(640, 360), noise(320, 240), film(64, 64), film(1280, 720), noise(33, 17), film(641, 359)]
     for image in pictures:
         for quality in (1, 30, 100, 75):
@@ -97,7 +111,7 @@ def test_every_segment_fits_whatever_the_picture_is() -> None:
 
 def test_a_unit_larger_than_a_datagram_is_stored_at_a_lower_quality() -> None:
     image = noise(64, 64)
-    frame = JpegEncoder().encode(image, 100, 0, 512)
+    frame = IntervalEncoder().encode(image, 100, 0, 512)
     assert frame.description.restart_interval == 1
     assert frame.description.quality < 100
     assert decoded(write_jpeg(frame)).shape == image.shape
@@ -105,11 +119,11 @@ def test_a_unit_larger_than_a_datagram_is_stored_at_a_lower_quality() -> None:
 
 def test_an_impossible_segment_size_is_refused_with_a_sentence() -> None:
     with pytest.raises(UdpconfError, match="does not fit into 3 bytes"):
-        JpegEncoder().encode(noise(64, 64), 50, 0, 3)
+        IntervalEncoder().encode(noise(64, 64), 50, 0, 3)
 
 
 def test_a_steady_stream_is_compressed_once_a_frame_and_cut_alike() -> None:
-    encoder = JpegEncoder()
+    encoder = IntervalEncoder()
     encoder.encode(film(640, 360), 60, 0, PAYLOAD)
     before = encoder.encodes
     frames = [encoder.encode(film(640, 360, shift=step), 60, 0, PAYLOAD) for step in range(12)]
@@ -121,12 +135,12 @@ def test_a_steady_stream_is_compressed_once_a_frame_and_cut_alike() -> None:
 
 def test_the_largest_picture_passes_and_one_pixel_more_is_refused_with_a_sentence() -> None:
     largest = np.zeros((PICTURE_MAX_HEIGHT, PICTURE_MAX_WIDTH, 3), np.uint8)
-    frame = JpegEncoder().encode(largest, 50, 0, PAYLOAD)
+    frame = IntervalEncoder().encode(largest, 50, 0, PAYLOAD)
     assert decoded(write_jpeg(frame)).shape == largest.shape
     for height, width in ((PICTURE_MAX_HEIGHT + 1, 64), (64, PICTURE_MAX_WIDTH + 1)):
         with pytest.raises(ConfigError, match="3840x2160 at most"):
-            JpegEncoder().encode(np.zeros((height, width, 3), np.uint8), 50, 0, PAYLOAD)
-    JpegEncoder().encode(largest[:-1, :-1], 50, 0, PAYLOAD)
+            IntervalEncoder().encode(np.zeros((height, width, 3), np.uint8), 50, 0, PAYLOAD)
+    IntervalEncoder().encode(largest[:-1, :-1], 50, 0, PAYLOAD)
 
 
 @pytest.mark.parametrize(
@@ -142,12 +156,12 @@ def test_the_largest_picture_passes_and_one_pixel_more_is_refused_with_a_sentenc
 )
 def test_what_is_not_a_picture_is_refused_with_a_sentence(wrong: np.ndarray) -> None:
     with pytest.raises(LocalProtocolError, match="A picture must"):
-        JpegEncoder().encode(wrong, 50, 0, PAYLOAD)
+        IntervalEncoder().encode(wrong, 50, 0, PAYLOAD)
 
 
 def test_missing_intervals_are_grey_and_the_others_are_untouched() -> None:
     image = film(320, 240)
-    frame = JpegEncoder(Subsampling.S444).encode(image, 80, 0, PAYLOAD)
+    frame = IntervalEncoder(Subsampling.S444).encode(image, 80, 0, PAYLOAD)
     whole = decoded(write_jpeg(frame))
     interval = frame.description.restart_interval
     kept = tuple(segment for segment in frame.segments if segment.first_interval % 3 != 1)
@@ -162,7 +176,7 @@ def test_missing_intervals_are_grey_and_the_others_are_untouched() -> None:
 
 
 def test_joined_segments_give_the_same_file() -> None:
-    frame = JpegEncoder().encode(film(320, 240), 60, 0, PAYLOAD)
+    frame = IntervalEncoder().encode(film(320, 240), 60, 0, PAYLOAD)
     count = len(frame.segments)
     random = np.random.default_rng(5)
     for _ in range(20):
@@ -188,7 +202,7 @@ BAD_BYTES = [
 
 @pytest.mark.parametrize("bad", BAD_BYTES)
 def test_a_segment_with_a_marker_or_an_open_escape_counts_as_a_hole(bad: bytes) -> None:
-    frame = JpegEncoder().encode(film(320, 240), 60, 0, PAYLOAD)
+    frame = IntervalEncoder().encode(film(320, 240), 60, 0, PAYLOAD)
     for place in (0, 1, 7, 8, len(frame.segments) - 1):
         segments = list(frame.segments)
         segments[place] = segments[place]._replace(data=bad)
@@ -199,7 +213,7 @@ def test_a_segment_with_a_marker_or_an_open_escape_counts_as_a_hole(bad: bytes) 
 
 
 def test_markers_must_be_as_many_as_declared_and_in_order() -> None:
-    frame = JpegEncoder().encode(film(320, 240), 60, 0, PAYLOAD)
+    frame = IntervalEncoder().encode(film(320, 240), 60, 0, PAYLOAD)
     packed = joined(frame, [4, 5, len(frame.segments) - 9])
     first, second, third = packed.segments
     bad = [
@@ -221,7 +235,7 @@ def test_markers_must_be_as_many_as_declared_and_in_order() -> None:
 
 
 def test_overlapping_disordered_and_outlying_segments_count_as_holes() -> None:
-    frame = JpegEncoder().encode(film(320, 240), 60, 0, PAYLOAD)
+    frame = IntervalEncoder().encode(film(320, 240), 60, 0, PAYLOAD)
     count = frame.description.interval_count
     good = frame.segments
     outside = (

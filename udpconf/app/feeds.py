@@ -5,15 +5,20 @@ iterator ends, is closed or is thrown away.
 """
 
 import contextlib
-import dataclasses
 import threading
 from collections.abc import Callable, Iterator
-from typing import Generic, Self, TypeVar
+from typing import Generic, NamedTuple, Self, TypeVar
 
-from udpconf.app.values import Frame, ServerEvent
+from udpconf.app.decoding import StreamDecoder
+from udpconf.app.values import ClientInfo, Frame, ServerEvent
+from udpconf.frames import ReceivedFrame
+from udpconf.limits import SECOND
 from udpconf.net.mailbox import BoundedQueue, FairMailbox
 
 T = TypeVar("T")
+
+# A loop may stumble for so many frames of a client before one is lost to it.
+_FRAMES_WAITING = 3
 
 # Joins and leaves of every place of a full server, twice over.
 _EVENTS_WAITING = 1024
@@ -48,21 +53,52 @@ class Feed(Iterator[T], Generic[T]):
             self._unsubscribe()
 
 
+class DueFrame(NamedTuple):
+    """A frame that waits for somebody to look at it, and what it takes to decode it."""
+
+    client: ClientInfo
+    received: ReceivedFrame
+    decoder: StreamDecoder
+
+    def decoded(self) -> Frame:
+        """In the thread that asked for it."""
+        picture = self.decoder.decode(self.received)
+        frame_id, encoded, capture_wall_us, received_us, _ = self.received
+        return Frame(
+            image=picture.image,
+            client=self.client,
+            frame_id=frame_id,
+            capture_us=encoded.capture_us,
+            capture_time=capture_wall_us / SECOND,
+            received_us=received_us,
+            complete=encoded.complete,
+            fresh_area=picture.fresh_area,
+            coded_size=encoded.coded_size,
+        )
+
+
 class FrameHub:
-    """Hands each decoded frame to everybody who listens to its client: the newest of each client, clients in turn."""
+    """Hands each frame to everybody who listens to its client, clients in turn; who is too slow gets the newest."""
 
     def __init__(self) -> None:
         self._changing = threading.RLock()  # a Feed may be collected, and unsubscribe, while one subscribes
         # Replaced as a whole, never changed, so that the network thread reads it without a lock.
-        self._subscribers: tuple[tuple[FairMailbox[str, Frame], str | None], ...] = ()
+        self._subscribers: tuple[tuple[FairMailbox[str, DueFrame], str | None], ...] = ()
         self._closed = False
 
-    def subscribe(self, client_id: str | None, timeout: float | None) -> Feed[Frame]:
-        box: FairMailbox[str, Frame] = FairMailbox(1)
+    def subscribe(
+        self, client_id: str | None, timeout: float | None, on_decoded: Callable[[Frame], None] | None = None
+    ) -> Feed[Frame]:
+        box: FairMailbox[str, DueFrame] = FairMailbox(_FRAMES_WAITING)
 
         def get(wait: float | None) -> Frame | None:
             item = box.get(wait)
-            return None if item is None else item[1]
+            if item is None:
+                return None
+            frame = item[1].decoded()
+            if on_decoded is not None:
+                on_decoded(frame)
+            return frame
 
         with self._changing:
             if self._closed:
@@ -71,17 +107,12 @@ class FrameHub:
                 self._subscribers = (*self._subscribers, (box, client_id))
         return Feed(get, lambda: self._remove(box), timeout)
 
-    def wanted(self, client_id: str) -> bool:
-        """Somebody listens to this client; if not, its frames need not be decoded."""
-        return any(wanted_id is None or wanted_id == client_id for _, wanted_id in self._subscribers)
-
-    def publish(self, frame: Frame) -> None:
-        """Give everybody the frame, each with an image to draw on."""
-        client_id = frame.client.id
-        boxes = [box for box, wanted_id in self._subscribers if wanted_id is None or wanted_id == client_id]
-        for index, box in enumerate(boxes):
-            last = index == len(boxes) - 1
-            box.put(client_id, frame if last else dataclasses.replace(frame, image=frame.image.copy()))
+    def publish(self, due: DueFrame) -> None:
+        """Leave the frame for everybody who listens to its client. Never blocks."""
+        client_id = due.client.id
+        for box, wanted_id in self._subscribers:
+            if wanted_id is None or wanted_id == client_id:
+                box.put(client_id, due)
 
     def replaced(self, client_id: str) -> int:
         """Frames of a client that a subscriber did not take before the next one came, by the slowest of them."""
@@ -93,7 +124,7 @@ class FrameHub:
             for box, _ in self._subscribers:
                 box.close()
 
-    def _remove(self, gone: FairMailbox[str, Frame]) -> None:
+    def _remove(self, gone: FairMailbox[str, DueFrame]) -> None:
         with self._changing:
             self._subscribers = tuple(entry for entry in self._subscribers if entry[0] is not gone)
 

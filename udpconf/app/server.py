@@ -1,6 +1,6 @@
 """Everybody's pictures and sound, as they fall due: the receiving half of the public API.
 
-socket ─► network thread ─► VideoFrameDue ─┬─► decode threads, if anybody listens ─► frames()
+socket ─► network thread ─► VideoFrameDue ─┬─► frames(), decoded by whoever iterates
                          │                 └─► recorder (encoded bytes)
                          ├► AudioReceived ─► sound thread ─► audio(), speaker, recorder
                          └► joined, left ─► events()
@@ -13,8 +13,8 @@ from types import TracebackType
 from typing import Self
 
 from udpconf.app.audio_receive import AudioReceiver
-from udpconf.app.decoding import DecodePool
-from udpconf.app.feeds import EventHub, Feed, FrameHub
+from udpconf.app.decoding import StreamDecoder
+from udpconf.app.feeds import DueFrame, EventHub, Feed, FrameHub
 from udpconf.app.recording import RoomRecording
 from udpconf.app.values import AudioBlock, ClientInfo, ClientJoined, ClientLeft, Frame, ServerEvent
 from udpconf.config import (
@@ -27,9 +27,7 @@ from udpconf.config import (
     generate_key,
 )
 from udpconf.errors import ConfigError, LocalProtocolError
-from udpconf.frames import ReceivedFrame
-from udpconf.limits import CLIENTS_DEFAULT, MS, SECOND
-from udpconf.media.decode import DecodedPicture
+from udpconf.limits import CLIENTS_DEFAULT, MS
 from udpconf.media.speaker import Speaker
 from udpconf.net.audio_ports import AudioPorts
 from udpconf.net.clock import monotonic_us, wall_us
@@ -112,7 +110,7 @@ class Server:
         self._lips_synced_us: dict[str, int] = {}
         self._frames = FrameHub()
         self._events = EventHub()
-        self._decoding = DecodePool(self._deliver)
+        self._decoders: dict[str, StreamDecoder] = {}  # written by the network thread
         self._sound = AudioReceiver()
         self._changing = threading.Lock()  # the two below
         self._speaker: Speaker | None = None
@@ -157,8 +155,9 @@ class Server:
         """Numbers of each client by its id; units are in their names, the list is in docs/statistics.md."""
         found = self._network.call(lambda endpoint, now_us: endpoint.stats(now_us)) or {}
         for client_id, stats in found.items():
-            stats.frames_decoded, undecoded = self._decoding.counts(client_id)
-            stats.frames_replaced = undecoded + self._frames.replaced(client_id)
+            decoder = self._decoders.get(client_id)
+            stats.frames_decoded = 0 if decoder is None else decoder.frames_decoded
+            stats.frames_replaced = self._frames.replaced(client_id)
             delay_us, sound_us = self._video_delay_us.get(client_id), self._sound.audio_delay_us(client_id)
             stats.video_delay_ms = None if delay_us is None else delay_us / MS
             stats.audio_delay_ms = None if sound_us is None else sound_us / MS
@@ -171,35 +170,20 @@ class Server:
     def frames(self, timeout: float | None = None, client: ClientInfo | str | None = None) -> Feed[Frame]:
         """Iterate over the pictures as they fall due for display.
 
-        A frame that this loop is too slow for is replaced by the client's next one, and clients take turns. Frames are
-        decoded only while somebody iterates, counted from this call.
+        A frame that this loop is too slow for is replaced by the client's next one, and clients take turns. Each frame is
+        decoded here, in the calling thread, when it is asked for; what waits for longer than the loop takes is not. To
+        decode several clients side by side, iterate over each in a thread of its own.
 
         Args:
             timeout: seconds; the iteration ends after so long without a frame, and when the server closes.
             client: only this one's (a ClientInfo or its id); None: everybody's.
         """
-        return self._frames.subscribe(client.id if isinstance(client, ClientInfo) else client, timeout)
+        wanted_id = client.id if isinstance(client, ClientInfo) else client
+        return self._frames.subscribe(wanted_id, timeout, self._on_decoded)
 
-    def _deliver(self, client_id: str, received: ReceivedFrame, picture: DecodedPicture) -> None:
-        """In a decode thread."""
-        client = self._clients.get(client_id)
-        if client is None:
-            return
-        encoded = received.encoded
-        self._video_delay_us[client_id] = monotonic_us() - encoded.capture_us
-        self._frames.publish(
-            Frame(
-                image=picture.image,
-                client=client,
-                frame_id=received.frame_id,
-                capture_us=encoded.capture_us,
-                capture_time=received.capture_wall_us / SECOND,
-                received_us=received.received_us,
-                complete=encoded.complete,
-                fresh_area=picture.fresh_area,
-                coded_size=encoded.coded_size,
-            )
-        )
+    def _on_decoded(self, frame: Frame) -> None:
+        """In the thread of whoever iterates."""
+        self._video_delay_us[frame.client.id] = monotonic_us() - frame.capture_us
 
     # --- sound -------------------------------------------------------------------------------------------------------
 
@@ -306,7 +290,6 @@ class Server:
         try:
             self._network.close()
         finally:
-            self._decoding.close()
             self._sound.stop()
             self.stop_speaker()
             self.stop_recording()
@@ -318,8 +301,7 @@ class Server:
     def _on_event(self, event: core.ServerEvent) -> None:
         match event:
             case core.VideoFrameDue(client_id=client_id, frame=frame):
-                if self._frames.wanted(client_id):
-                    self._decoding.submit(client_id, frame)
+                self._frames.publish(DueFrame(self._clients[client_id], frame, self._decoders[client_id]))
                 recording = self._recording
                 if recording is not None:
                     recording.write_video(client_id, frame)
@@ -344,6 +326,7 @@ class Server:
         client = ClientInfo(event.client_id, event.name, (host, port))
         self._clients[client.id] = client
         self._joined[client.id] = event
+        self._decoders[client.id] = StreamDecoder()
         self._sound.add_client(client.id)
         recording = self._recording  # another thread may end it any time
         if recording is not None:
@@ -354,7 +337,7 @@ class Server:
         client = self._clients.pop(event.client_id)
         for table in (self._joined, self._video_delay_us, self._lips_synced_us):
             table.pop(client.id, None)
-        self._decoding.forget(client.id)
+        del self._decoders[client.id]
         self._sound.remove_client(client.id)
         recording = self._recording
         if recording is not None:

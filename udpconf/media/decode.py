@@ -74,6 +74,11 @@ class FrameDecoder:
         self._remember(image)
         return DecodedPicture(image, fresh_area)
 
+    def last_picture(self) -> Picture:
+        """Another copy of what ``decode`` returned last, for one more who wants to draw on it."""
+        assert self._last is not None, "decode comes first"
+        return self._last.copy()
+
     def _fill_holes(self, image: Picture, description: FrameDescription, segments: list[Segment]) -> float:
         """Copy the rectangles of all missing intervals from the last picture; return the share that was not missing."""
         background: Picture | None = None

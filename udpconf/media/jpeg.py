@@ -5,6 +5,8 @@ DC prediction and bit alignment start anew at each, so it needs no other byte of
 header (see jpeg_header.py) and flat grey intervals into the holes: what a decoder sees is always a whole picture.
 """
 
+from bisect import bisect_right
+from collections.abc import Iterator
 from math import ceil
 from typing import Final
 
@@ -17,6 +19,7 @@ from udpconf.media.jpeg_header import END_OF_IMAGE, flat_interval, jpeg_header
 from udpconf.media.native import cv2
 from udpconf.media.picture import Picture, checked_picture
 
+_MARKER_BYTES = 2
 _MARKERS = tuple(bytes((0xFF, 0xD0 + number)) for number in range(8))
 
 # Intervals are packed whole into datagrams. Measured on a film at 3 Mbit/s: with a mean of at most a third of the payload
@@ -50,7 +53,7 @@ class JpegEncoder:
         self.encodes = 0  # calls of the compressor, to be compared with the frames
 
     def encode(self, image: Picture, quality: int, capture_us: int, max_segment_bytes: int) -> EncodedFrame:
-        """Compress a picture into one segment per restart interval.
+        """Compress a picture into segments of whole restart intervals, as many as fit.
 
         Args:
             image: uint8[h, w, 3] BGR or uint8[h, w] grey, any strides, at most 3840x2160.
@@ -72,8 +75,8 @@ class JpegEncoder:
         while True:
             interval_mcus = -(-mcus_in_row // parts)
             description = FrameDescription(Codec.JPEG, width, height, quality, subsampling, interval_mcus)
-            intervals = self._encode_intervals(image, description)
-            largest = max(map(len, intervals))
+            data, starts = self._encode_scan(image, description)
+            largest = int(np.diff(starts).max()) - _MARKER_BYTES
             if largest <= max_segment_bytes:
                 break
             if interval_mcus > 1:
@@ -86,9 +89,9 @@ class JpegEncoder:
                 raise UdpconfError(f"A single JPEG unit does not fit into {max_segment_bytes} bytes.")
 
         self._parts = parts
-        self._mean_bytes = sum(map(len, intervals)) / _mcu_count(description)
+        self._mean_bytes = len(data) / _mcu_count(description)
         self._peak_bytes = largest / interval_mcus
-        segments = tuple(Segment(number, 1, data) for number, data in enumerate(intervals))
+        segments = tuple(_packed(data, starts.tolist(), max_segment_bytes))
         return EncodedFrame(description, segments, capture_us)
 
     def _next_parts(self, mcus_in_row: int, max_segment_bytes: int) -> int:
@@ -101,7 +104,8 @@ class JpegEncoder:
             parts = min(self._parts, parts * _PARTS_HYSTERESIS)
         return min(max(1, ceil(parts)), mcus_in_row)
 
-    def _encode_intervals(self, image: Picture, description: FrameDescription) -> list[bytes]:
+    def _encode_scan(self, image: Picture, description: FrameDescription) -> tuple[bytes, NDArray[np.intp]]:
+        """The entropy-coded data with its markers, and where each interval starts, one start more for the end."""
         self.encodes += 1
         parameters = [
             cv2.IMWRITE_JPEG_QUALITY,
@@ -119,12 +123,22 @@ class JpegEncoder:
                 "could not rebuild them. Install the wheel from PyPI: pip install --force-reinstall opencv-python"
             )
         scan = np.asarray(encoded, np.uint8)[len(header) : -len(END_OF_IMAGE)]
-        markers = _unstuffed(scan).tolist()
-        data = scan.tobytes()
-        return [
-            data[start:end]
-            for start, end in zip([0, *(at + 2 for at in markers)], [*markers, len(data)], strict=True)
-        ]
+        starts = np.concatenate(((0,), _unstuffed(scan), (len(scan),)))
+        starts[1:] += (
+            _MARKER_BYTES  # an interval starts behind its marker; the end counts as if one stood there
+        )
+        return scan.tobytes(), starts
+
+
+def _packed(data: bytes, starts: list[int], max_segment_bytes: int) -> Iterator[Segment]:
+    """Slices of as many whole intervals as fit, the markers between them where the encoder wrote them."""
+    first = 0
+    intervals = len(starts) - 1
+    while first < intervals:
+        limit = starts[first] + max_segment_bytes + _MARKER_BYTES
+        end = bisect_right(starts, limit, first + 1) - 1
+        yield Segment(first, end - first, data[starts[first] : starts[end] - _MARKER_BYTES])
+        first = end
 
 
 def write_jpeg(frame: EncodedFrame) -> bytes:

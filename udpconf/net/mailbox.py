@@ -81,15 +81,17 @@ class BoundedQueue(Generic[T]):
 
 
 class FairMailbox(Generic[K, T]):
-    """A few places for each key; when a key's are taken its oldest item goes. Keys are served in turn.
+    """A few places for each key, keys served in turn: one client's flood costs only that client.
 
-    So one client's flood costs only that client: with one place it is "the newest of each client".
+    A reader that stumbles, as on a busy machine, finds all it missed, oldest first, and catches up. For one that is too
+    slow the newest counts: when it finds a key's backlog no shorter than the last time, the older items go.
     """
 
     def __init__(self, capacity_per_key: int) -> None:
         self._changed = threading.Condition(threading.Lock())
         self._capacity = capacity_per_key
         self._items: dict[K, deque[T]] = {}
+        self._backlog: dict[K, int] = {}  # what the reader found the last time
         self._turns: deque[K] = deque()  # keys that have items, each once, the next to be served first
         self._closed = False
         self._dropped: dict[K, int] = {}
@@ -110,13 +112,18 @@ class FairMailbox(Generic[K, T]):
             return True
 
     def get(self, timeout: float | None = None) -> tuple[K, T] | None:
-        """Fetch the oldest item of the key whose turn it is, waiting up to ``timeout`` seconds (None: for ever)."""
+        """Fetch an item of the key whose turn it is, waiting up to ``timeout`` seconds (None: for ever)."""
         with self._changed:
             _wait_until(self._changed, lambda: bool(self._turns) or self._closed, timeout)
             if not self._turns:
                 return None
             key = self._turns.popleft()
             items = self._items[key]
+            backlog = len(items)
+            if 1 < self._backlog.get(key, 0) <= backlog:
+                self._dropped[key] = self._dropped.get(key, 0) + backlog - 1
+                items = self._items[key] = deque((items[-1],), maxlen=self._capacity)
+            self._backlog[key] = backlog
             item = items.popleft()
             if items:
                 self._turns.append(key)
@@ -133,6 +140,7 @@ class FairMailbox(Generic[K, T]):
         """Drop a key, its items and its counter."""
         with self._changed:
             self._dropped.pop(key, None)
+            self._backlog.pop(key, None)
             if self._items.pop(key, None) is not None:
                 self._turns.remove(key)
 
