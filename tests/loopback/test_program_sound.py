@@ -61,7 +61,9 @@ def test_a_tone_in_the_microphone_comes_out_of_the_servers_loudspeaker(pulse: Pu
         assert server.end(signal.SIGTERM) == 0
         # PortAudio's libraries print a line for each device that is not there; none may reach the terminal.
         assert not [
-            line for line in server.errors + sender.errors if re.search("alsa|jack|pulse", line, re.IGNORECASE)
+            line
+            for line in server.errors + sender.errors
+            if re.search("alsa|jack|pulse", line, re.IGNORECASE)
         ]
 
 
