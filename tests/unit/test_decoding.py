@@ -2,14 +2,14 @@
 
 import numpy as np
 
+from tests.scenes import IntervalEncoder
 from udpconf.app.decoding import StreamDecoder
 from udpconf.frames import ReceivedFrame
-from udpconf.media.jpeg import JpegEncoder
 
 
 def received(frame_id: int, *, holes: bool = False) -> ReceivedFrame:
     image = np.full((64, 16, 3), 40 * frame_id, np.uint8)
-    encoded = JpegEncoder().encode(image, 90, 0, 1100)
+    encoded = IntervalEncoder().encode(image, 90, 0, 1100)
     if holes:
         encoded = encoded._replace(segments=encoded.segments[:2])
     return ReceivedFrame(frame_id, encoded, 0, 0, 0)

@@ -26,7 +26,7 @@ class StreamDecoder:
         """The picture of a frame, the caller's own."""
         with self._decoding:
             if received.frame_id == self._last_id:
-                return DecodedPicture(self._decoder.last_picture(), self._last_fresh_area)
+                return DecodedPicture(self._decoder.again(), self._last_fresh_area)
             picture = self._decoder.decode(received.encoded)
             self._last_id, self._last_fresh_area = received.frame_id, picture.fresh_area
             self.frames_decoded += 1

@@ -50,8 +50,10 @@ class FrameDecoder:
     """Decodes the frames of one stream. Never shared by two streams or two threads: it knows the last picture."""
 
     def __init__(self) -> None:
-        # A private copy, because the caller may draw on what it was given (40 us at 640x360, beside 1.5 ms of decoding).
-        self._last: Picture | None = None
+        # What was shown last, for the holes of the next frame; the picture that was given away may have been drawn on. A
+        # whole frame is kept as it came and decoded again when a hole asks for it. Only one with holes is copied: it
+        # cannot be had again, and on a lossy path the next one will want it. (The copy was a seventh of the decoding.)
+        self._last: Picture | EncodedFrame | None = None
 
     def decode(self, frame: EncodedFrame) -> DecodedPicture:
         """The picture of a frame, of the size in its description, whatever its segments hold.
@@ -61,23 +63,23 @@ class FrameDecoder:
         """
         description = frame.description
         if not _is_valid(description):
-            image = np.full((16, 16, 3), GREY, np.uint8) if self._last is None else self._last.copy()
-            return DecodedPicture(image, 0.0)
+            last = self._last_picture()
+            return DecodedPicture(np.full((16, 16, 3), GREY, np.uint8) if last is None else last.copy(), 0.0)
 
-        decoded, segments = _decode_jpeg(frame) if description.codec == Codec.JPEG else _decode_lz4(frame)
-        if decoded is None:
-            image = self._background(description.width, description.height)
+        image, segments = _decode(frame)
+        if image is None:
+            image = self._background(description.width, description.height).copy()
             fresh_area = 0.0
         else:
-            image = decoded
             fresh_area = self._fill_holes(image, description, segments)
-        self._remember(image)
+        self._last = frame if fresh_area == 1 else image.copy()
         return DecodedPicture(image, fresh_area)
 
-    def last_picture(self) -> Picture:
-        """Another copy of what ``decode`` returned last, for one more who wants to draw on it."""
-        assert self._last is not None, "decode comes first"
-        return self._last.copy()
+    def again(self) -> Picture:
+        """What ``decode`` returned last, once more, for another who wants to draw on it."""
+        last = self._last_picture()
+        assert last is not None, "decode comes first"
+        return last.copy()
 
     def _fill_holes(self, image: Picture, description: FrameDescription, segments: list[Segment]) -> float:
         """Copy the rectangles of all missing intervals from the last picture; return the share that was not missing."""
@@ -86,7 +88,7 @@ class FrameDecoder:
         missing_pixels = 0
         for first, end in _missing_runs(description, segments):
             if background is None:
-                background = self._background(description.width, description.height, borrow_only=True)
+                background = self._background(description.width, description.height)
             for left, top, right, bottom in interval_rectangles(description, first, end):
                 missing_pixels += (right - left) * (bottom - top)
                 area = (
@@ -96,18 +98,19 @@ class FrameDecoder:
                 image[area] = background[area]
         return 1 - missing_pixels / (description.width * description.height)
 
-    def _background(self, width: int, height: int, *, borrow_only: bool = False) -> Picture:
-        """The last picture in this size, or grey; the caller's own unless it is to be read only."""
-        if self._last is None:
+    def _background(self, width: int, height: int) -> Picture:
+        """The last picture in this size, or grey; to be read only."""
+        last = self._last_picture()
+        if last is None:
             return np.full((height, width, 3), GREY, np.uint8)
-        if self._last.shape != (height, width, 3):
-            return np.asarray(cv2.resize(self._last, (width, height), interpolation=cv2.INTER_AREA), np.uint8)
-        return self._last if borrow_only else self._last.copy()
+        if last.shape != (height, width, 3):
+            return np.asarray(cv2.resize(last, (width, height), interpolation=cv2.INTER_AREA), np.uint8)
+        return last
 
-    def _remember(self, image: Picture) -> None:
-        if self._last is None or self._last.shape != image.shape:
-            self._last = np.empty_like(image)
-        np.copyto(self._last, image)
+    def _last_picture(self) -> Picture | None:
+        if isinstance(self._last, EncodedFrame):
+            self._last = _decode(self._last)[0]
+        return self._last
 
 
 def interval_rectangles(description: FrameDescription, first: int, end: int) -> Iterator[Rectangle]:
@@ -148,6 +151,11 @@ def _missing_runs(description: FrameDescription, segments: list[Segment]) -> Ite
         next_interval = segment.first_interval + segment.interval_count
     if next_interval < description.interval_count:
         yield next_interval, description.interval_count
+
+
+def _decode(frame: EncodedFrame) -> tuple[Picture | None, list[Segment]]:
+    """A picture with grey holes, and the segments that were good; None if none was."""
+    return _decode_jpeg(frame) if frame.description.codec == Codec.JPEG else _decode_lz4(frame)
 
 
 def _decode_jpeg(frame: EncodedFrame) -> tuple[Picture | None, list[Segment]]:
