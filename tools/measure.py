@@ -190,7 +190,8 @@ def figures(
     sent = len(captured) - WARM_UP_FRAMES
 
     def quantile(share: float) -> float:
-        return round(latencies[min(len(latencies) - 1, int(share * len(latencies)))], 2)
+        at: float = latencies[min(len(latencies) - 1, int(share * len(latencies)))]
+        return round(at, 2)
 
     seconds = sent / FPS
     return {

@@ -2,16 +2,7 @@
 
 import threading
 
-from udpconf.net.mailbox import BoundedQueue, FairMailbox, Latest
-
-
-def test_latest_gives_the_newest_item_once_and_counts_the_replaced() -> None:
-    box: Latest[int] = Latest()
-    for item in range(5):
-        assert box.put(item)
-    assert box.get(0) == 4
-    assert box.get(0) is None
-    assert box.dropped == 4
+from udpconf.net.mailbox import BoundedQueue, FairMailbox
 
 
 def test_a_bounded_queue_drops_the_oldest_and_keeps_the_order() -> None:
@@ -53,18 +44,14 @@ def test_a_forgotten_key_leaves_nothing_behind() -> None:
 
 
 def test_a_closed_mailbox_gives_what_is_left_and_then_nothing_without_waiting() -> None:
-    latest: Latest[int] = Latest()
     queue: BoundedQueue[int] = BoundedQueue(2)
     fair: FairMailbox[str, int] = FairMailbox(2)
-    latest.put(1)
     queue.put(1)
     fair.put("a", 1)
-    latest.close()
     queue.close()
     fair.close()
-    assert (latest.get(), queue.get(), fair.get()) == (1, 1, ("a", 1))
-    assert (latest.get(), queue.get(), fair.get()) == (None, None, None)
-    assert not latest.put(2)
+    assert (queue.get(), fair.get()) == (1, ("a", 1))
+    assert (queue.get(), fair.get()) == (None, None)
     assert not queue.put(2)
     assert not fair.put("a", 2)
 
@@ -111,7 +98,7 @@ def test_no_item_is_lost_or_doubled_between_several_threads() -> None:
 
 
 def test_every_waiting_thread_hears_the_close() -> None:
-    box: Latest[int] = Latest()
+    box: BoundedQueue[int] = BoundedQueue(1)
     ended: list[int | None] = []
     waiting = [threading.Thread(target=lambda: ended.append(box.get())) for _ in range(4)]
     for thread in waiting:

@@ -270,10 +270,7 @@ class _Demo:
             participant.figures = {
                 "name": participant.name,
                 "source": participant.sources.description,
-                "frames_captured": sent.frames_sent
-                + sent.frames_replaced
-                + sent.frames_dropped_away
-                + sent.frames_skipped_ceiling,
+                "frames_captured": sent.frames_sent + sent.frames_dropped_away + sent.frames_skipped_ceiling,
                 "frames_sent": sent.frames_sent,
                 "frames_whole": received.frames_whole,
                 "frames_with_holes": received.frames_with_holes,

@@ -318,7 +318,7 @@ class _Sending:
         before_s, before = self._marked
         self._marked = (now_s, stats.frames_sent)
         fps = (stats.frames_sent - before) / (now_s - before_s) if now_s > before_s else 0.0
-        dropped = stats.frames_replaced + stats.frames_dropped_away + stats.frames_dropped_pacer
+        dropped = stats.frames_dropped_away + stats.frames_dropped_pacer
         if self._wall is not None:
             self._wall.update(PREVIEW, frames_per_second=fps, loss_percent=100 * stats.server_loss_share)
         rtt = "" if stats.rtt_ms is None else f"{stats.rtt_ms:.1f}"

@@ -14,39 +14,6 @@ T = TypeVar("T")
 K = TypeVar("K")
 
 
-class Latest(Generic[T]):
-    """One place; a newer item replaces one that nobody fetched. For pictures on their way to the encoder."""
-
-    def __init__(self) -> None:
-        self._changed = threading.Condition(threading.Lock())
-        self._item: T | None = None
-        self._closed = False
-        self.dropped = 0  # items replaced before anybody fetched them
-
-    def put(self, item: T) -> bool:
-        """Leave an item. False if the mailbox is closed."""
-        with self._changed:
-            if self._closed:
-                return False
-            if self._item is not None:
-                self.dropped += 1
-            self._item = item
-            self._changed.notify()
-            return True
-
-    def get(self, timeout: float | None = None) -> T | None:
-        """Fetch the item, waiting up to ``timeout`` seconds (None: for ever). None: nothing came, or closed."""
-        with self._changed:
-            _wait_until(self._changed, lambda: self._item is not None or self._closed, timeout)
-            item, self._item = self._item, None
-            return item
-
-    def close(self) -> None:
-        with self._changed:
-            self._closed = True
-            self._changed.notify_all()
-
-
 class BoundedQueue(Generic[T]):
     """First in, first out; when full the oldest goes. For sound, events and whatever else is worth its order."""
 

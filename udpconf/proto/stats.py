@@ -123,7 +123,6 @@ class SenderStats:
     frames_sent: int = 0
     frames_dropped_away: int = 0  # accepted while there was no connection
     frames_dropped_pacer: int = 0
-    frames_replaced: int = 0  # a newer picture came before the encoder took it
     frames_skipped_ceiling: int = 0  # lossless frames that the ceiling had no room for
     quality: int = 0
     audio_frames_sent: int = 0
