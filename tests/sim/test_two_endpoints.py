@@ -206,6 +206,21 @@ def test_a_goodbye_is_heard_by_the_other_side() -> None:
     assert conversation.server.poll_timeout() is None or not conversation.server.stats(0)
 
 
+def test_what_was_sent_before_a_goodbye_is_still_shown_when_it_is_due() -> None:
+    server = ServerConfig("five words make a key", latency_us=300 * MS, null_cipher=True)
+    conversation = Conversation(server=server)
+    peer = connect(conversation)
+    conversation.stream(peer, seconds=1)
+    conversation.run(1)
+    peer.endpoint.close(conversation.now_us + peer.clock_offset_us)
+    conversation._drain_client(peer)
+    conversation.run(0.1)
+    assert not [event for _, event in conversation.server_events if isinstance(event, ClientLeft)]
+    conversation.run(1)
+    assert len(conversation.frames_due(peer.endpoint.client_id)) == 30
+    assert isinstance(conversation.server_events[-2][1], ClientLeft)
+
+
 def test_a_client_that_falls_silent_is_dropped_after_15_s() -> None:
     conversation = Conversation()
     peer = connect(conversation)

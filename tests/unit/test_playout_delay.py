@@ -1,7 +1,7 @@
 """The deadline: least delay plus a quantile, up at once, down with the window."""
 
 from udpconf.limits import MS, SECOND
-from udpconf.proto.playout import INITIAL_TARGET_US, MARGIN_US, PlayoutDelay
+from udpconf.proto.playout import MARGIN_US, PlayoutDelay
 
 FRAME_US = 33_333
 
@@ -13,8 +13,9 @@ def feed(playout: PlayoutDelay, first: int, count: int, delay_us: int) -> None:
         playout.handle_arrival(capture_us + delay_us, frame_id, capture_us)
 
 
-def test_before_the_first_frame_it_is_patient() -> None:
-    assert PlayoutDelay().target_us == INITIAL_TARGET_US
+def test_before_the_first_frame_it_knows_nothing_and_says_so() -> None:
+    assert not PlayoutDelay().learnt
+    assert PlayoutDelay().target_us == 0
 
 
 def test_on_a_steady_path_it_is_the_paths_delay_and_a_margin() -> None:

@@ -16,7 +16,10 @@ from udpconf.wire.frames import VideoShard
 
 # A frame waits so long after its first datagram even when the deadline has passed: the others are right behind it.
 FIRST_DATAGRAM_GRACE_US = 2 * MS
-# Of the frames already shown, so that a late datagram still teaches the deadline what it missed.
+# The same for a stream's first frames, when nothing is known of the path: on one that a call is fun on, a frame's datagrams
+# come within this of each other.
+FIRST_FRAME_GRACE_US = 30 * MS
+# However short the delay, so many frames may be under way at once (limits.py has the most).
 OPEN_FRAMES_MIN = 4
 FRAME_RATE_ASSUMED = 60  # frames/s; the bound on open frames follows the delay
 
@@ -65,7 +68,6 @@ class JitterBuffer:
         if fate is ShardFate.USED:
             counters.shards_used += 1
             counters.bytes_received += len(shard.payload)
-            self.playout.handle_arrival(now_us, frame_id, capture_us)
             if frame.complete:  # deadlines are the timer's business
                 self._release(now_us)
         else:
@@ -98,6 +100,11 @@ class JitterBuffer:
         return self._release_at_us(next(iter(self._open.values())))
 
     @property
+    def idle(self) -> bool:
+        """Nothing waits to be shown."""
+        return not self._open
+
+    @property
     def target_us(self) -> int:
         """Capture to deadline of a frame that would come now."""
         return max(self._wait_us, self.playout.target_us)
@@ -121,7 +128,8 @@ class JitterBuffer:
             self._release_head(now_us)
 
     def _open_frame(self, now_us: int, shard: VideoShard, capture_us: int) -> OpenFrame:
-        deadline_us = max(capture_us + self.target_us, now_us + FIRST_DATAGRAM_GRACE_US)
+        grace_us = FIRST_DATAGRAM_GRACE_US if self.playout.learnt else FIRST_FRAME_GRACE_US
+        deadline_us = max(capture_us + self.target_us, now_us + grace_us)
         frame = OpenFrame(shard, capture_us, deadline_us)
         newest = next(reversed(self._open)) if self._open else None
         self._open[shard.frame_id] = frame
@@ -141,6 +149,7 @@ class JitterBuffer:
         if self._released_id is not None:
             counters.frames_skipped += frame_id - self._released_id - 1
         self._released_id = frame_id
+        self.playout.handle_arrival(frame.last_arrival_us, frame_id, frame.capture_us)
         self._budget.give_back(frame.coded_bytes)
         encoded = frame.encoded()
         if encoded.complete:

@@ -15,8 +15,6 @@ QUANTILE = 0.99
 SAMPLES_MAX = 512
 # What our own scheduling adds between a datagram's arrival and its reading (measured on a busy 2-core machine).
 MARGIN_US = 3 * MS
-# Before the first sample: patient enough for any path that a call is fun on.
-INITIAL_TARGET_US = 150 * MS
 # Beyond this the window says that the clocks are wrong, not that the path is slow.
 TARGET_MAX_US = 2 * SECOND
 
@@ -39,7 +37,7 @@ class PlayoutDelay:
         self._target_us: int | None = None
 
     def handle_arrival(self, now_us: int, frame_id: int, capture_us: int) -> None:
-        """A datagram of this frame came now, in time or late."""
+        """The last datagram of this frame came now; a late one after it may correct that."""
         delay_us = now_us - capture_us
         entry = self._recent.get(frame_id)
         if entry is not None:
@@ -57,11 +55,16 @@ class PlayoutDelay:
         self._target_us = None
 
     @property
+    def learnt(self) -> bool:
+        """There is something to go by."""
+        return bool(self._window)
+
+    @property
     def target_us(self) -> int:
-        """Capture to deadline, microseconds. May be negative when the peer's clock is not known yet."""
+        """Capture to deadline, microseconds; 0 before the first frame, and perhaps negative while clocks are learnt."""
         if self._target_us is None:
             if not self._window:
-                return INITIAL_TARGET_US
+                return 0
             delays = sorted(entry.delay_us for entry in self._window)
             target_us = delays[min(len(delays) - 1, int(QUANTILE * len(delays)))] + MARGIN_US
             self._target_us = min(target_us, TARGET_MAX_US)

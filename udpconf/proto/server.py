@@ -122,7 +122,7 @@ class ServerEndpoint:
         if self._close_at_us is not None:
             return
         self._close_at_us = now_us + CLOSE_US
-        for client in self._clients.values():
+        for client in list(self._clients.values()):
             client.session.send_control(now_us, ControlKind.BYE, encode_bye(Bye("the server ends")))
             self._flush(client)
         self._look_closed()
@@ -288,8 +288,7 @@ class ServerEndpoint:
                 client.audio_port = 0
                 self._welcome(now_us, client)
         elif control.kind == ControlKind.BYE:
-            self._flush(client)  # its acknowledgement
-            self._remove(client, decode_bye_untrusted(control.body).reason)
+            client.leaving = decode_bye_untrusted(control.body).reason
 
     def _welcome(self, now_us: int, client: ServerClient) -> None:
         roster = tuple(
@@ -324,6 +323,8 @@ class ServerEndpoint:
         while (plaintext := client.session.poll_plaintext()) is not None:
             self._transmit(client, Channel.MAIN, plaintext)
         client.touch()
+        if client.leaving is not None and client.frames.idle:
+            self._remove(client, client.leaving)
 
     def _look_closed(self) -> None:
         if self._close_at_us is not None and (

@@ -35,6 +35,9 @@ class ServerClient:
         self.audio_port: int | None = None  # None: not decided yet; 0: muxed
         self.client_id: str | None = None  # None: unconfirmed
         self.name = UNNAMED
+        self.leaving: str | None = (
+            None  # it said goodbye, in these words; its last frames are still to be shown
+        )
         self.sends_video = self.sends_audio = False  # what it offered
         self.frames = JitterBuffer(budget, latency_us)
         self.audio = AudioDepacketizer()
