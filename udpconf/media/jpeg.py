@@ -5,8 +5,10 @@ DC prediction and bit alignment start anew at each, so it needs no other byte of
 header (see jpeg_header.py) and flat grey intervals into the holes: what a decoder sees is always a whole picture.
 """
 
+import re
 from bisect import bisect_right
 from collections.abc import Iterator
+from functools import lru_cache
 from math import ceil
 from typing import Final
 
@@ -170,12 +172,21 @@ def join_jpeg(frame: EncodedFrame) -> tuple[bytes, list[Segment]]:
     return b"".join((jpeg_header(frame.description), scan, END_OF_IMAGE)), segments
 
 
+# An FF that is not stuffed: a marker, or the beginning of one.
+_MARKER = re.compile(rb"\xff[^\x00]")
+
+
 def _is_entropy_coded(data: bytes, first_interval: int, interval_count: int) -> bool:
     """Each FF is stuffed, but for one restart marker between two intervals, in their cyclic order (T.81, E.1.4)."""
-    scan = np.frombuffer(data, np.uint8)
-    markers = scan[_unstuffed(scan) + 1]
-    expected = (np.arange(first_interval, first_interval + interval_count - 1) & 7) + 0xD0
-    return bool(scan[-1] != 0xFF) and np.array_equal(markers, expected)
+    return data[-1] != 0xFF and b"".join(_MARKER.findall(data)) == _restarts(first_interval, interval_count)
+
+
+@lru_cache(maxsize=256)
+def _restarts(first_interval: int, interval_count: int) -> bytes:
+    """The markers inside a row of intervals, one after the other."""
+    return b"".join(
+        _MARKERS[number & 7] for number in range(first_interval, first_interval + interval_count - 1)
+    )
 
 
 def _unstuffed(scan: NDArray[np.uint8]) -> NDArray[np.intp]:

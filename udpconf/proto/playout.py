@@ -5,6 +5,7 @@ target is a high quantile of the samples of the last seconds plus a margin. It r
 falls as the window moves on, so it is never a ratchet.
 """
 
+from bisect import bisect_left, insort
 from collections import deque
 
 from udpconf.limits import MS, SECOND
@@ -14,7 +15,7 @@ WINDOW_US = 4 * SECOND
 QUANTILE = 0.99
 SAMPLES_MAX = 512
 # What our own scheduling adds between a datagram's arrival and its reading (measured on a busy 2-core machine).
-MARGIN_US = 3 * MS
+MARGIN_US = 5 * MS
 # Beyond this the window says that the clocks are wrong, not that the path is slow.
 TARGET_MAX_US = 2 * SECOND
 
@@ -32,9 +33,9 @@ class PlayoutDelay:
     """Watches arrivals, answers with the delay that nearly all datagrams meet."""
 
     def __init__(self) -> None:
-        self._window: deque[_FrameDelay] = deque(maxlen=SAMPLES_MAX)
+        self._window: deque[_FrameDelay] = deque()
         self._recent: dict[int, _FrameDelay] = {}
-        self._target_us: int | None = None
+        self._delays_us: list[int] = []  # of the window, in order
 
     def handle_arrival(self, now_us: int, frame_id: int, capture_us: int) -> None:
         """The last datagram of this frame came now; a late one after it may correct that."""
@@ -42,30 +43,33 @@ class PlayoutDelay:
         entry = self._recent.get(frame_id)
         if entry is not None:
             if delay_us > entry.delay_us:
+                self._remove(entry.delay_us)
                 entry.delay_us = delay_us
-                self._target_us = None
+                insort(self._delays_us, delay_us)
             return
-        if len(self._window) == SAMPLES_MAX:
-            del self._recent[self._window[0].frame_id]
-        while self._window and now_us - self._window[0].at_us > WINDOW_US:
-            del self._recent[self._window.popleft().frame_id]
+        while self._window and (
+            now_us - self._window[0].at_us > WINDOW_US or len(self._window) == SAMPLES_MAX
+        ):
+            old = self._window.popleft()
+            del self._recent[old.frame_id]
+            self._remove(old.delay_us)
         entry = _FrameDelay(now_us, frame_id, delay_us)
         self._window.append(entry)
         self._recent[frame_id] = entry
-        self._target_us = None
+        insort(self._delays_us, delay_us)
 
     @property
     def learnt(self) -> bool:
         """There is something to go by."""
-        return bool(self._window)
+        return bool(self._delays_us)
 
     @property
     def target_us(self) -> int:
         """Capture to deadline, microseconds; 0 before the first frame, and perhaps negative while clocks are learnt."""
-        if self._target_us is None:
-            if not self._window:
-                return 0
-            delays = sorted(entry.delay_us for entry in self._window)
-            target_us = delays[min(len(delays) - 1, int(QUANTILE * len(delays)))] + MARGIN_US
-            self._target_us = min(target_us, TARGET_MAX_US)
-        return self._target_us
+        delays = self._delays_us
+        if not delays:
+            return 0
+        return min(delays[int(QUANTILE * len(delays))] + MARGIN_US, TARGET_MAX_US)
+
+    def _remove(self, delay_us: int) -> None:
+        del self._delays_us[bisect_left(self._delays_us, delay_us)]
