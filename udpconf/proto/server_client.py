@@ -64,7 +64,7 @@ class ServerClient:
         self._feedback_at_us = now_us + FEEDBACK_INTERVAL_US
         counters = self.frames.counters
         feedback = Feedback(
-            self.session.counters.packets_received,
+            self.session.main_received,
             self.session.packets_lost,
             counters.shards_late,
             counters.frames_whole,
@@ -107,7 +107,7 @@ class ServerClient:
             connected_s=(now_us - session.started_us) / 1e6,
             rtt_ms=None if round_trip.latest_rtt_us is None else round_trip.smoothed_rtt_us / MS,
             clock_offset_ms=None if round_trip.offset_us is None else round_trip.offset_us / MS,
-            packets_received=session.counters.packets_received,
+            packets_received=session.main_received,
             packets_lost=session.packets_lost,
             packets_duplicate=session.counters.packets_duplicate,
             packets_undecryptable=session.counters.packets_undecryptable,
