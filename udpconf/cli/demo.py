@@ -36,6 +36,7 @@ TONES_HZ = (440.0, 554.4, 659.3)
 # What is on its way when the sources stop is shown within this.
 DRAIN_S = 0.5
 LOOK_INTERVAL_S = 0.1
+THREAD_END_S = 1.0
 
 
 class Settings(NamedTuple):
@@ -124,10 +125,10 @@ class _Demo:
         low, high = _free_ports(settings.senders)
         with ExitStack() as stack:
             server = stack.enter_context(Server(SERVER_HOST, 0, audio_ports=(low, high)))
-            events = self._start_thread("events", self._note_recordings, server.events())
+            threads = [self._start_thread("events", self._note_recordings, server.events())]
             server.start_recording(settings.out)
             self._open_window(stack)
-            self._start_thread("view", self._view, server)
+            threads.append(self._start_thread("view", self._view, server))
             self._open_speaker(server)
             host = self._open_network(stack, (server.port, *range(low, high + 1)))
             for index in range(settings.senders):
@@ -148,7 +149,8 @@ class _Demo:
                 participant.sources.stop()
             time.sleep(DRAIN_S)
             self._collect(server, concealed)
-        events.join(1.0)  # the recordings are closed now
+        for thread in threads:  # they end with the server, and the recordings are closed then
+            thread.join(THREAD_END_S)
         self._report(self._draw())
 
     # --- setting up --------------------------------------------------------------------------------------------------

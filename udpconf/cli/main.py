@@ -1,6 +1,8 @@
 """The command line: verbs, and how the program ends. Nothing heavy is imported before a verb needs it."""
 
+import os
 import sys
+import threading
 
 import typer
 
@@ -39,19 +41,39 @@ def every_verb(
 
 def main() -> None:
     """Run the program; every error is one sentence on stderr and its documented exit code."""
+    _end(_run())
+
+
+def _run() -> int:
     console = Console()
     stop_on_interrupt()
     try:
         app(obj=console)
+    except SystemExit as done:  # how typer ends
+        return done.code if isinstance(done.code, int) else 0
     except StopRequested as stop:
-        sys.exit(stop.exit_code)
+        return stop.exit_code
     except UdpconfError as error:
         console.error(str(error), error.exit_code)
-        sys.exit(error.exit_code)
+        return error.exit_code
     except Exception as error:  # noqa: BLE001  (the last stop: said in a sentence, shown in full under -vv)
         console.error(
             f"Unexpected {type(error).__name__}: {error}. That is a mistake in udpconf; the same command with -vv "
             "shows where.",
             1,
         )
-        sys.exit(1)
+        return 1
+    return 0
+
+
+def _end(exit_code: int) -> None:
+    """Leave with the code; at once if a driver holds a thread of ours.
+
+    A daemon thread that comes back from a call while Python takes itself apart is ended by unwinding its stack, and
+    C++ libraries (OpenCV, Qt) answer that with SIGABRT. All sessions and files are closed here.
+    """
+    if any(thread.daemon for thread in threading.enumerate()):
+        sys.stdout.flush()
+        sys.stderr.flush()
+        os._exit(exit_code)
+    sys.exit(exit_code)

@@ -3,12 +3,13 @@
 import queue
 import threading
 import time
+from collections.abc import Callable
 from contextlib import ExitStack
 from dataclasses import asdict
 from datetime import UTC, datetime
 from enum import StrEnum
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, NamedTuple
+from typing import TYPE_CHECKING, Annotated, Any, NamedTuple
 
 import typer
 
@@ -47,6 +48,8 @@ RECORDINGS = Path("recordings")
 LOOK_INTERVAL_S = 0.1
 # How often the captions' rates are brought up to date.
 CAPTION_INTERVAL_S = 1.0
+# A thread that ends with the server is waited for so long: one picture is decoded and drawn in a tenth of it.
+THREAD_END_S = 1.0
 # Fits 80 columns with an IPv4 address.
 COLUMNS = ("sender", "address", "fps", "kbit/s", "loss %", "holes", "skipped", "RTT ms", "delay ms", "rec")
 
@@ -142,6 +145,7 @@ class _Serving:
         self._keys: queue.SimpleQueue[str] = queue.SimpleQueue()
         self._wall: Wall | None = None
         self._announced = False
+        self._threads: list[threading.Thread] = []
         self._recording: set[str] = set()  # clients with an open file; written by the event thread
         self._joined: set[str] = set()
         self._files = 0
@@ -152,7 +156,6 @@ class _Serving:
         settings = self._settings
         started_s = time.monotonic()
         reason = "error"
-        events: threading.Thread | None = None
         try:
             with ExitStack() as stack:
                 server = stack.enter_context(
@@ -167,10 +170,7 @@ class _Serving:
                         mux_audio=settings.mux_audio,
                     )
                 )
-                events = threading.Thread(
-                    target=self._tell, args=(server.events(),), name="udpconf events", daemon=True
-                )
-                events.start()
+                self._start(self._tell, server.events())
                 if settings.record is not None:
                     server.start_recording(settings.record)
                 self._announce(server)
@@ -182,8 +182,9 @@ class _Serving:
             reason = stop.reason
             raise
         finally:
-            if events is not None:
-                events.join(1.0)  # it still tells which recordings were closed
+            # They end with the server: one still tells which recordings were closed, one may be decoding.
+            for thread in self._threads:
+                thread.join(THREAD_END_S)
             if self._announced:
                 self._summarize(reason, time.monotonic() - started_s)
 
@@ -225,7 +226,7 @@ class _Serving:
             self._console.say(f"No window: {why_not}")
             return
         stack.callback(self._wall.close)
-        threading.Thread(target=self._show, args=(server,), name="udpconf show", daemon=True).start()
+        self._start(self._show, server)
 
     def _open_speaker(self, server: "Server") -> None:
         name = self._settings.speaker
@@ -237,6 +238,13 @@ class _Serving:
             if name is not None:
                 raise
             self._console.say(f"No sound is played: {error}")
+
+    def _start(self, target: Callable[[Any], None], argument: object) -> None:
+        thread = threading.Thread(
+            target=target, args=(argument,), name=f"udpconf {target.__name__}", daemon=True
+        )
+        thread.start()
+        self._threads.append(thread)
 
     # --- the threads beside the main one -----------------------------------------------------------------------------
 
