@@ -12,9 +12,10 @@ from typing import TYPE_CHECKING, Annotated, Any, NamedTuple
 import typer
 
 from udpconf.cli.console import Console
-from udpconf.cli.options import Display, JsonLines, Quiet, Verbose, Version, flag
+from udpconf.cli.options import Display, JsonLines, Quiet, SpeakerName, Verbose, Version, flag
+from udpconf.cli.sound import open_speaker
 from udpconf.cli.stop import stop_on_terminate
-from udpconf.errors import ConfigError, DeviceError, MissingDependencyError, UdpconfError
+from udpconf.errors import ConfigError, UdpconfError
 
 if TYPE_CHECKING:
     from collections.abc import Iterable
@@ -74,15 +75,7 @@ def demo(
         Path, flag("--out", metavar="DIR", help="Where the recording and the picture of the window go.")
     ] = OUT,
     display: Display = None,
-    speaker: Annotated[
-        str | None,
-        flag(
-            "--speaker",
-            metavar="NAME|INDEX|none",
-            help="Where sound is played (see `udpconf devices`).",
-            show_default="the system's",
-        ),
-    ] = None,
+    speaker: SpeakerName = None,
     json_lines: JsonLines = False,
     quiet: Quiet = False,
     verbose: Verbose = 0,
@@ -129,7 +122,7 @@ class _Demo:
             server.start_recording(settings.out)
             self._open_window(stack)
             threads.append(self._start_thread("view", self._view, server))
-            self._open_speaker(server)
+            open_speaker(server, settings.speaker, self._console)
             host = self._open_network(stack, (server.port, *range(low, high + 1)))
             for index in range(settings.senders):
                 self._open_sender(stack, index, host, server)
@@ -174,17 +167,6 @@ class _Demo:
             stack.callback(self._wall.close)
         elif why_not:
             self._console.say(f"No window: {why_not}")
-
-    def _open_speaker(self, server: "Server") -> None:
-        name = self._settings.speaker
-        if name is not None and name.lower() == "none":
-            return
-        try:
-            server.start_speaker(name)
-        except (DeviceError, MissingDependencyError) as error:
-            if name is not None:
-                raise
-            self._console.say(f"No sound is played: {error}")
 
     def _open_network(self, stack: ExitStack, ports: tuple[int, ...]) -> str:
         """The host to send to: the server's own, or that of a bad network in front of it."""

@@ -54,7 +54,7 @@ LatencyMs = Annotated[
         min=0,
         max=10_000,
         show_default="as early as the path allows",
-        help="Show each frame so long after its capture, so that lost parts can be sent again.",
+        help="Show each frame so many milliseconds after its capture; the larger of both sides counts.",
     ),
 ]
 MuxAudio = Annotated[
@@ -67,4 +67,13 @@ Display = Annotated[
 ]
 OpenRoom = Annotated[
     bool, flag("--open", help="No secret: whoever reaches the port may send. Say it on both sides.")
+]
+SpeakerName = Annotated[
+    str | None,
+    flag(
+        "--speaker",
+        metavar="NAME|INDEX|none",
+        help="Where sound is played (see `udpconf devices`).",
+        show_default="the system's",
+    ),
 ]

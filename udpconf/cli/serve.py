@@ -26,13 +26,15 @@ from udpconf.cli.options import (
     PassphraseFile,
     Port,
     Quiet,
+    SpeakerName,
     Verbose,
     Version,
     flag,
 )
 from udpconf.cli.secret import secret_for_serving
+from udpconf.cli.sound import open_speaker
 from udpconf.cli.stop import StopRequested, stop_on_terminate
-from udpconf.errors import ConfigError, DeviceError, MissingDependencyError
+from udpconf.errors import ConfigError
 from udpconf.limits import CLIENTS_DEFAULT
 
 if TYPE_CHECKING:
@@ -92,15 +94,7 @@ def serve(
     layout: Annotated[
         LayoutName, flag("--layout", help="All senders in one window, or one each.")
     ] = LayoutName.GRID,
-    speaker: Annotated[
-        str | None,
-        flag(
-            "--speaker",
-            metavar="NAME|INDEX|none",
-            help="Where sound is played (see `udpconf devices`).",
-            show_default="the system's",
-        ),
-    ] = None,
+    speaker: SpeakerName = None,
     record: Annotated[
         Path | None,
         flag("--record", metavar="DIR", help="Record everybody into this directory.", show_default="off"),
@@ -175,7 +169,7 @@ class _Serving:
                     server.start_recording(settings.record)
                 self._announce(server)
                 self._open_window(server, stack)
-                self._open_speaker(server)
+                open_speaker(server, settings.speaker, self._console)
                 self._loop(server)
                 reason = "q"
         except StopRequested as stop:
@@ -227,17 +221,6 @@ class _Serving:
             return
         stack.callback(self._wall.close)
         self._start(self._show, server)
-
-    def _open_speaker(self, server: "Server") -> None:
-        name = self._settings.speaker
-        if name is not None and name.lower() == "none":
-            return
-        try:
-            server.start_speaker(name)
-        except (DeviceError, MissingDependencyError) as error:
-            if name is not None:
-                raise
-            self._console.say(f"No sound is played: {error}")
 
     def _start(self, target: Callable[[Any], None], argument: object) -> None:
         thread = threading.Thread(
@@ -369,7 +352,7 @@ class _Serving:
             )
             for client_id, one in stats.items()
         ]
-        line = f"{len(stats)} senders" + "".join(
+        line = _count(len(stats), "sender") + "".join(
             f"; {one.name} {one.video_fps:.1f} fps {one.received_kbps:.0f} kbit/s loss {100 * one.loss_share:.1f} %"
             for one in stats.values()
         )
