@@ -31,6 +31,8 @@ WALL_US = 1_800_000_000 * SECOND
 PERFECT = LinkConditions(delay_us=1 * MS)
 UDP_IP_BYTES = 28
 FIRST_AUDIO_PORT = 5556
+# More turns than this at one instant: somebody's timer is in the past and stays there, which is a busy loop.
+TURNS_AT_ONCE_MAX = 1000
 
 
 @dataclass
@@ -142,11 +144,14 @@ class Conversation:
 
     def run(self, seconds: float) -> None:
         until_us = self.now_us + int(seconds * SECOND)
+        turns_at_once = 0
         while True:
             next_us = self._next_us()
             if next_us is None or next_us > until_us:
                 self.now_us = until_us
                 return
+            turns_at_once = turns_at_once + 1 if next_us <= self.now_us else 0
+            assert turns_at_once < TURNS_AT_ONCE_MAX, f"a timer spins at {self.now_us} us, seed {self.seed}"
             self.now_us = max(self.now_us, next_us)
             self._turn()
 

@@ -195,8 +195,8 @@ class ClientEndpoint:
         session = self._session
         if session is not None:
             session.handle_timeout(now_us, now_us + self._wall_offset_us)
-            silent_us = now_us - session.last_heard_us
-            if self._handshake is None and self._close_at_us is None and silent_us >= REJOIN_AFTER_US:
+            rejoin_at_us = self._rejoin_at_us
+            if rejoin_at_us is not None and now_us >= rejoin_at_us:
                 self._lose(now_us, "nothing heard from the server for 2 s", keep_session=True)
             self._recent.mark(now_us, self._bytes_sent)
             self._retry_bind(now_us)
@@ -214,13 +214,11 @@ class ClientEndpoint:
     def poll_timeout(self) -> int | None:
         if self.state in ("closed", "failed"):
             return None
-        times = [self._retry_at_us, self._close_at_us, self._bind_at_us]
+        times = [self._retry_at_us, self._close_at_us, self._bind_at_us, self._rejoin_at_us]
         if self._handshake is not None:
             times.append(self._handshake.poll_timeout())
         if self._session is not None:
             times += (self._session.poll_timeout(), self._pacer.poll_timeout())
-            if self._handshake is None and self._close_at_us is None:
-                times.append(self._session.last_heard_us + REJOIN_AFTER_US)
         return min((time for time in times if time is not None), default=None)
 
     def stats(self, now_us: int) -> SenderStats:
@@ -256,6 +254,18 @@ class ClientEndpoint:
     def _bytes_sent(self) -> int:
         return self._earlier_bytes + (self._session.counters.bytes_sent if self._session else 0)
 
+    @property
+    def _rejoin_at_us(self) -> int | None:
+        """When the silence has lasted too long; None while something is being done about it already."""
+        if (
+            self._session is None
+            or self._handshake is not None
+            or self._retry_at_us is not None
+            or self._close_at_us is not None
+        ):
+            return None
+        return self._session.last_heard_us + REJOIN_AFTER_US
+
     def _new_handshake(self, now_us: int) -> ClientHandshake:
         return ClientHandshake(self._room, now_us, self._entropy, null_cipher=self._config.null_cipher)
 
@@ -285,6 +295,7 @@ class ClientEndpoint:
         self._connection_id = handshake.client_connection_id
         self._session = Session(established.keys, Direction.CLIENT_TO_SERVER, established.session_id, now_us)
         self._pacer.clear()
+        self.audio_port = None  # the one before is another session's, perhaps another server's
         self._audio = AudioPacketizer()
         self._feedback = None
         self._loss = Recent()
@@ -359,8 +370,8 @@ class ClientEndpoint:
         """The silent session spoke again before a new one was made."""
         if self.audio_port is None:
             return  # it is the new session, whose WELCOME is on its way
-        if self._handshake is not None:
-            self._handshake = None
+        if self._handshake is not None or self._retry_at_us is not None:
+            self._handshake = self._retry_at_us = None
             self.state = "connected"
             self._stats.reconnects += 1
             self._events.append(Connected(self.audio_port, None))
