@@ -154,8 +154,14 @@ class ServerEndpoint:
                 return
             peer_id = int.from_bytes(half_open.client_connection_id[:4], "big")
             session = Session(half_open.keys, Direction.SERVER_TO_CLIENT, peer_id, now_us)
+            # Not the address of this packet, which anybody with the passphrase may forge: the one that the cookie proved.
             client = ServerClient(
-                half_open.session_id, session, address, self._budget, self._config.latency_us, now_us
+                half_open.session_id,
+                session,
+                half_open.address,
+                self._budget,
+                self._config.latency_us,
+                now_us,
             )
         if path != MAIN_PATH and (envelope.channel is not Channel.AUDIO or path != client.audio_port):
             self.refused["wrong port"] += 1

@@ -21,6 +21,7 @@ from udpconf.wire.envelope import (
     encode_envelope,
 )
 from udpconf.wire.frames import (
+    AudioBind,
     Control,
     ControlAck,
     Frame,
@@ -110,19 +111,31 @@ class Session:
         if frames and type(frames[0]) is VideoShard and len(frames) == 1:
             return frames  # most packets are nothing else
         passed_on: list[Frame] = []
+        # At most one answer of each kind to a packet: full of pings, one packet could set off four times its size.
+        ping: Ping | None = None
+        bind: AudioBind | None = None
+        control_came = False
         for frame in frames:
             if isinstance(frame, Ping):
-                self.peer_wall_offset_us = frame.wall_us - frame.sent_us
-                self._outbox.append(encode_pong(Pong(frame.sent_us, now_us, now_us)))
+                ping = frame
             elif isinstance(frame, Pong):
                 self.round_trip.handle_pong(frame.ping_sent_us, frame.received_us, frame.sent_us, now_us)
             elif isinstance(frame, Control):
                 passed_on += self._control_in.handle(frame)
-                self._outbox.append(encode_control_ack(ControlAck(self._control_in.next_number)))
+                control_came = True
             elif isinstance(frame, ControlAck):
                 self._control_out.handle_ack(now_us, frame.next_number, self.round_trip.timeout_us)
+            elif isinstance(frame, AudioBind):
+                bind = frame
             else:
                 passed_on.append(frame)
+        if ping is not None:
+            self.peer_wall_offset_us = ping.wall_us - ping.sent_us
+            self._outbox.append(encode_pong(Pong(ping.sent_us, now_us, now_us)))
+        if control_came:
+            self._outbox.append(encode_control_ack(ControlAck(self._control_in.next_number)))
+        if bind is not None:
+            passed_on.append(bind)
         return passed_on
 
     def handle_timeout(self, now_us: int, wall_us: int) -> None:
