@@ -12,6 +12,7 @@ from udpconf.limits import MS, SECOND
 from udpconf.proto.client import ClientConfig
 from udpconf.proto.events import ClientJoined, ClientLeft, Connected, Disconnected, Failed
 from udpconf.proto.server import ServerConfig
+from udpconf.wire.frames import Feedback
 
 
 def connect(conversation: Conversation) -> Peer:
@@ -91,6 +92,23 @@ def test_jitter_of_100_ms_costs_delay_but_no_order(keep_order: bool) -> None:
     assert sum(event.frame.encoded.complete for _, event in due) >= 280
     assert latencies_us(conversation, peer)[-1] <= 160 * MS
     check_conservation(conversation, peer, 300)
+
+
+def test_feedback_comes_five_times_a_second_while_there_is_video_and_then_no_more() -> None:
+    conversation = Conversation()
+    peer = connect(conversation)
+    reports: list[int] = []
+    take = peer.endpoint._handle_feedback
+
+    def watched(now_us: int, feedback: Feedback) -> None:
+        reports.append(feedback.frames_whole)
+        take(now_us, feedback)
+
+    peer.endpoint._handle_feedback = watched  # type: ignore[method-assign]
+    conversation.stream(peer, seconds=5)
+    conversation.run(10)
+    assert 24 <= len(reports) <= 27
+    assert reports[-1] == 150
 
 
 def test_captures_are_told_on_the_servers_clock_and_on_the_senders_wall() -> None:

@@ -44,6 +44,7 @@ class ServerClient:
         self._timeout_us: int | None = None  # what poll_timeout said, until something happens
         self._feedback_at_us = now_us + FEEDBACK_INTERVAL_US
         self._reported: Feedback | None = None
+        self._reported_shards = 0  # how many had come when feedback was last due
         self._recent = Recent()
 
     @property
@@ -72,6 +73,7 @@ class ServerClient:
             counters.frames_skipped,
             max(0, self.frames.target_us),
         )
+        self._reported_shards = counters.shards_received
         if self._reported is not None and feedback[3:6] == self._reported[3:6]:
             return None  # no video, nothing to say
         self._reported = feedback
@@ -87,7 +89,9 @@ class ServerClient:
             self._timeout_us = min(self.session.poll_timeout(), self.drop_at_us)
             frame_us = self.frames.poll_timeout()
             if frame_us is not None:
-                self._timeout_us = min(self._timeout_us, frame_us, self._feedback_at_us)
+                self._timeout_us = min(self._timeout_us, frame_us)
+            if self.frames.counters.shards_received != self._reported_shards:
+                self._timeout_us = min(self._timeout_us, self._feedback_at_us)
         return self._timeout_us
 
     @property
