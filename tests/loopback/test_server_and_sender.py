@@ -433,6 +433,26 @@ class Humming:
         self._thread.join()
 
 
+def test_pictures_and_sound_together_stay_under_the_ceiling(server: udpconf.Server) -> None:
+    noise = np.random.default_rng(3).integers(0, 256, (180, 320, 3), np.uint8)
+    sent: list[tuple[float, int]] = []
+    with (
+        send(server, max_bitrate_kbps=400, min_quality=5) as sender,
+        Humming(sender, 440),
+    ):
+        wait_until(lambda: sender.stats().audio_frames_sent > 0)
+        start = time.monotonic()
+        for number in range(90):
+            time.sleep(max(0.0, start + number / 30 - time.monotonic()))
+            sender.send_video(noise)
+            stats = sender.stats()
+            sent.append((time.monotonic(), stats.bytes_sent + 28 * stats.packets_sent))
+        assert stats.frames_sent > 10
+    for (at_s, so_far), (until_s, then) in itertools.combinations(sent, 2):
+        if until_s - at_s <= 1:
+            assert (then - so_far) * 8 / 1000 <= 400
+
+
 def pitch(pcm: NDArray[np.int16]) -> float:
     spectrum = np.abs(np.fft.rfft(pcm[:, 0] * np.hanning(len(pcm))))
     return float(np.argmax(spectrum)) * 48_000 / len(pcm)

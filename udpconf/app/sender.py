@@ -34,6 +34,17 @@ from udpconf.net.clock import monotonic_us
 from udpconf.proto.client import ClientConfig
 from udpconf.proto.stats import SenderStats
 
+# What a packet of sound adds to its Opus frame and the copy of the one before: IPv6 and UDP 48, envelope and tag 24, the
+# frame's own fields 14.
+_SOUND_OVERHEAD_BYTES = 48 + 24 + 14
+_SOUND_PACKETS_PER_SECOND = 100
+# Opus has no constant rate: its frames are averaged over this many, and some more is left for it. 41 bytes are 32 kbit/s.
+_SOUND_SMOOTHING = 1 / 50
+_SOUND_RESERVE = 1.1
+_SOUND_FIRST_BYTES = 41.0
+# The pictures' part of the ceiling when sound leaves them next to nothing.
+_VIDEO_MIN_KBPS = 10.0
+
 
 class Sender:
     """A session with a server, for video, sound or both. A lost server is looked for until it answers again.
@@ -102,6 +113,9 @@ class Sender:
         self._encoder = RateLimitedEncoder(
             quality, min_quality, max_bitrate_kbps, fps, Codec.LZ4 if codec == "lz4" else Codec.JPEG
         )
+        self._max_bitrate_kbps = max_bitrate_kbps
+        self._sound_bytes = _SOUND_FIRST_BYTES  # of an Opus frame, on average
+        self._sound_us: int | None = None  # when the last one was sent
         self._framer = OpusFramer()
         self._audio_lock = threading.Lock()  # the framer counts samples: one block after the other
         self._encoding = threading.Lock()
@@ -168,6 +182,7 @@ class Sender:
             if not self._connection.connected:
                 self._dropped_away += 1
                 return frame_id
+            self._encoder.set_ceiling(self._video_kbps())
             encoded = self._encoder.encode(image, capture_us)
             if encoded is not None:
                 self._connection.post(lambda endpoint, now_us: endpoint.send_frame(now_us, frame_id, encoded))
@@ -217,5 +232,15 @@ class Sender:
         if error is not None:
             raise error
 
+    def _video_kbps(self) -> float:
+        """What sound leaves of the ceiling, for as long as there is any."""
+        if self._sound_us is None or monotonic_us() - self._sound_us > SECOND:
+            return self._max_bitrate_kbps
+        packet_bytes = 2 * self._sound_bytes + _SOUND_OVERHEAD_BYTES
+        sound_kbps = packet_bytes * _SOUND_PACKETS_PER_SECOND * 8 / 1000 * _SOUND_RESERVE
+        return max(self._max_bitrate_kbps - sound_kbps, _VIDEO_MIN_KBPS)
+
     def _post_audio(self, data: bytes, capture_us: int) -> None:
+        self._sound_bytes += (len(data) - self._sound_bytes) * _SOUND_SMOOTHING
+        self._sound_us = monotonic_us()
         self._connection.post(lambda endpoint, now_us: endpoint.send_audio(now_us, data, capture_us))

@@ -22,9 +22,15 @@ log = logging.getLogger(__name__)
 # A segment that fits the smallest datagram with its envelope, tag and shard header.
 DEFAULT_SEGMENT_BYTES = DATAGRAM_DEFAULT_BYTES - 64
 
-# What remains of the ceiling for pictures: a datagram of 1200 bytes carries 1139 of picture and 28 of IP and UDP, and is
-# some 93 % full (measured with intervals of a quarter of it).
-_PICTURE_SHARE = 0.90
+# What a datagram adds to its segment: IPv6 and UDP 48, envelope and tag 24, shard header 27. (IPv4 is 20 shorter.)
+DATAGRAM_OVERHEAD_BYTES = 48 + 24 + 27
+# A datagram's segments are some 93 % of what it has room for (measured with intervals of a quarter of it).
+_TYPICAL_SEGMENT_BYTES = 0.93 * DEFAULT_SEGMENT_BYTES
+# Of the ceiling, what any second may hold; the rest is for pings and acknowledgements (1.2 kbit/s), and because datagrams
+# leave some milliseconds after the capture by which the second is told here.
+_SECOND_SHARE = 0.98
+# Of that, what the frames' shares add up to: a second may hold one frame more than its frame rate says.
+_FRAMES_SHARE = 0.96
 # Aimed at, of a frame's share; the rest absorbs that pictures differ. Within the band the quality stays as it is.
 _AIM = 0.90
 _BAND = (0.80, 0.97)
@@ -63,7 +69,8 @@ class RateLimitedEncoder:
 
         Args:
             quality: upper limit, 1..100; used whenever it fits.
-            min_quality: lower limit. A frame too large even so is sent, and the next ones are left out for it.
+            min_quality: lower limit. A frame over its share even so is sent, and the next ones are left out for it; over
+                a whole second's share it is sent when a second has passed without any.
             max_bitrate_kbps: the ceiling in kbit/s, headers included; see ``set_ceiling``.
             fps: pictures a second until enough capture times have been seen to know.
             codec: lz4 has no quality: its frames are left out where they do not fit.
@@ -75,6 +82,8 @@ class RateLimitedEncoder:
         self._intervals_us: deque[int] = deque([int(SECOND / fps)], maxlen=_INTERVALS)
         self._last_capture_us: int | None = None
         self._balance = 0.0  # bytes that may be sent now; negative: owed
+        self._second: deque[tuple[int, int]] = deque()  # what the last second has sent: capture time, bytes
+        self._second_bytes = 0
         self._scale = 100.0  # of the last frame
         self._bytes_per_pixel = _FIRST_GUESS  # of the last frame
         self._exponent = _EXPONENT
@@ -84,8 +93,9 @@ class RateLimitedEncoder:
         self.set_ceiling(max_bitrate_kbps)
 
     def set_ceiling(self, max_bitrate_kbps: float) -> None:
-        """From the next frame on: kbit/s for everything sent, IP headers included."""
-        self._bytes_per_second = max_bitrate_kbps * 1000 / 8 * _PICTURE_SHARE
+        """From the next frame on: kbit/s for the pictures, all headers included, over any second."""
+        self._second_max_bytes = max_bitrate_kbps * 1000 / 8 * _SECOND_SHARE
+        self._bytes_per_second = self._second_max_bytes * _FRAMES_SHARE
 
     @property
     def fps(self) -> float:
@@ -106,7 +116,8 @@ class RateLimitedEncoder:
             ConfigError: the picture is too large.
             LocalProtocolError: it is not a picture.
         """
-        share = self._earn(capture_us)
+        room = self._earn(capture_us) - DATAGRAM_OVERHEAD_BYTES
+        room /= 1 + DATAGRAM_OVERHEAD_BYTES / _TYPICAL_SEGMENT_BYTES
         if self._balance <= 0:
             self.frames_skipped += 1
             return None
@@ -123,14 +134,19 @@ class RateLimitedEncoder:
                 self.frames_skipped += 1
                 return None
         else:
-            frame = self._encode_jpeg(
-                image, capture_us, max_segment_bytes, min(share, FRAME_MAX_BYTES * _AIM)
-            )
-        self._balance -= frame.coded_size
+            room = max(1.0, min(room, FRAME_MAX_BYTES * _AIM))
+            frame = self._encode_jpeg(image, capture_us, max_segment_bytes, room)
+        size = frame.coded_size + len(frame.segments) * DATAGRAM_OVERHEAD_BYTES
+        if self._second and self._second_bytes + size > self._second_max_bytes:
+            self.frames_skipped += 1
+            return None
+        self._second.append((capture_us, size))
+        self._second_bytes += size
+        self._balance -= size
         return frame
 
     def _earn(self, capture_us: int) -> float:
-        """Add what the time since the last picture has earned; return a frame's share in bytes."""
+        """Add what the time since the last picture has earned; return a frame's share in bytes, headers included."""
         if self._last_capture_us is not None:
             elapsed_us = max(0, capture_us - self._last_capture_us)
             self._balance += self._bytes_per_second * elapsed_us / SECOND
@@ -140,6 +156,10 @@ class RateLimitedEncoder:
             self._balance = min(self._balance, share)
         else:
             share = self._balance = self._bytes_per_second / self.fps
+        while (
+            self._second and not 0 <= capture_us - self._second[0][0] < SECOND
+        ):  # or somebody set the clock back
+            self._second_bytes -= self._second.popleft()[1]
         self._last_capture_us = capture_us
         return share
 
