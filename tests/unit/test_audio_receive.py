@@ -291,6 +291,27 @@ def test_the_thread_ends_at_once_and_ends_subscriptions() -> None:
     assert receiver.subscribe().get(0) is None, "closed from the start"
 
 
+def test_a_stop_between_two_looks_of_the_thread_is_not_slept_through() -> None:
+    receiver = AudioReceiver()
+    ends: list[threading.Thread] = []
+
+    class Work(threading.Event):
+        """The stop comes when the thread has seen that it may go on and lets the flag fall."""
+
+        def clear(self) -> None:
+            if not ends:
+                ends.append(threading.Thread(target=receiver.stop))
+                ends[0].start()
+                self.wait()
+            super().clear()
+
+    receiver._work = Work()
+    receiver.start()
+    receiver._thread.join(5.0)
+    assert not receiver._thread.is_alive()
+    ends[0].join()
+
+
 def test_the_thread_plays_what_arrives() -> None:
     receiver = AudioReceiver()
     receiver.add_client("voice")

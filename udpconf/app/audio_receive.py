@@ -217,7 +217,9 @@ class AudioReceiver:
     def _run(self) -> None:
         while not self._stopping:
             self._work.clear()
-            if not self._inbox:
+            if (
+                not self._inbox and not self._stopping
+            ):  # looked at after the flag fell, or a stop could be slept through
                 self._work.wait()
             self.begin(self._clock())
             while not self._stopping and self.turn(self._clock()):
