@@ -34,6 +34,23 @@ def test_old_exchanges_are_forgotten() -> None:
     assert round_trip.offset_us == OFFSET_US - 2 * MS
 
 
+def test_a_clock_that_stood_still_while_its_machine_slept_is_noticed_with_the_next_exchange() -> None:
+    round_trip = RoundTrip()
+    exchange(round_trip, 0, 1 * MS, 1 * MS)
+    asleep_us = 10 * SECOND
+    received_us = 1 * SECOND + 5 * MS + OFFSET_US - asleep_us
+    round_trip.handle_pong(1 * SECOND, received_us, received_us, 1 * SECOND + 10 * MS)
+    assert round_trip.offset_us == OFFSET_US - asleep_us
+
+
+def test_a_slow_and_lopsided_exchange_is_no_such_clock() -> None:
+    round_trip = RoundTrip()
+    exchange(round_trip, 0, 1 * MS, 1 * MS)
+    exchange(round_trip, 1 * SECOND, 1900 * MS, 1 * MS)
+    exchange(round_trip, 4 * SECOND, 1 * MS, 1900 * MS)
+    assert round_trip.offset_us == OFFSET_US
+
+
 def test_a_pong_that_cannot_be_is_ignored() -> None:
     round_trip = RoundTrip()
     round_trip.handle_pong(1000, 50, 60, 900)  # answered before it was asked

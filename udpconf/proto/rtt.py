@@ -15,12 +15,19 @@ from udpconf.limits import MS, SECOND
 INITIAL_RTT_US = 333 * MS
 # Long enough to meet a quiet moment, short enough that 100 ppm of skew stays below 2 ms.
 WINDOW_US = 20 * SECOND
+# Two true samples differ by half of their round trips at most, and by what the clocks drift within the window: 500 ppm,
+# ten times what a quartz may. Beyond that a clock has stood still, as CLOCK_MONOTONIC does while a machine sleeps.
+DRIFT_US = 10 * MS
 
 
 class _Sample(NamedTuple):
     at_us: int
     rtt_us: int
     offset_us: int
+
+
+def _rtt_us(sample: _Sample) -> int:
+    return sample.rtt_us
 
 
 class RoundTrip:
@@ -50,10 +57,13 @@ class RoundTrip:
             self.rttvar_us = (3 * self.rttvar_us + abs(self.smoothed_rtt_us - rtt_us)) // 4
             self.smoothed_rtt_us = (7 * self.smoothed_rtt_us + rtt_us) // 8
         self.latest_rtt_us = rtt_us
+        best = min(self._samples, key=_rtt_us, default=None)
+        if best is not None and abs(offset_us - best.offset_us) > (rtt_us + best.rtt_us) // 2 + DRIFT_US:
+            self._samples.clear()  # what was measured before the sleep is not true any more
         self._samples.append(_Sample(now_us, rtt_us, offset_us))
         while now_us - self._samples[0].at_us > WINDOW_US:
             self._samples.popleft()
-        self.offset_us = min(self._samples, key=lambda sample: sample.rtt_us).offset_us
+        self.offset_us = min(self._samples, key=_rtt_us).offset_us
 
     @property
     def timeout_us(self) -> int:
