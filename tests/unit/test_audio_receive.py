@@ -206,6 +206,18 @@ def test_the_delay_for_lip_sync_is_capture_to_air() -> None:
     assert room.receiver.audio_delay_us("nobody") is None
 
 
+@pytest.mark.parametrize("playing", [False, True])
+def test_with_a_latency_asked_for_sound_is_heard_when_its_picture_is_shown(playing: bool) -> None:
+    room, speaker = Room(440), FakeSpeaker() if playing else None
+    room.receiver.add_client("client-440", latency_us=250 * MS)
+    room.receiver.set_speaker(speaker)
+    room.receiver.subscribe()
+    room.run(5 * SECOND, speaker)
+    delay_us = room.receiver.audio_delay_us("client-440")
+    assert delay_us is not None
+    assert abs(delay_us - 250 * MS) <= 15 * MS
+
+
 def test_mute_silences_the_loudspeaker_only() -> None:
     room, speaker = Room(440), FakeSpeaker()
     room.receiver.set_speaker(speaker)

@@ -130,10 +130,13 @@ class AudioReceiver:
 
     # --- who sends ---------------------------------------------------------------------------------------------------
 
-    def add_client(self, client_id: str) -> None:
-        """Its sound starts, with a sequence of its own: to be called again when it has joined again."""
+    def add_client(self, client_id: str, latency_us: int = 0) -> None:
+        """Its sound starts, with a sequence of its own: to be called again when it has joined again.
+
+        ``latency_us``: it is heard so long after its capture, as its pictures are shown (within the buffer's 400 ms).
+        """
         with self._changing:
-            self._clients = {**self._clients, client_id: _Client()}
+            self._clients = {**self._clients, client_id: _Client(latency_us)}
 
     def remove_client(self, client_id: str) -> None:
         """Its sound ends."""
@@ -242,6 +245,8 @@ class AudioReceiver:
         """Do what is to be done now. False when there has been nothing to play for a while."""
         while self._inbox:
             client, event = self._inbox.popleft()
+            if client.latency_us:
+                client.buffer.least_us = client.latency_us - round(self._ring_delay_us or 0)
             client.buffer.push(
                 event.sequence_number, event.capture_us, event.data, event.arrival_us, copy=event.copy
             )
@@ -325,8 +330,9 @@ class AudioReceiver:
 class _Client:
     """One client's way from frames to sound; its buffer and decoder belong to the sound thread."""
 
-    def __init__(self) -> None:
+    def __init__(self, latency_us: int) -> None:
         self.buffer = AudioJitterBuffer()
+        self.latency_us = latency_us
         self.quiet = True
         self._decoder: OpusDecoder | None = None  # not made until somebody wants to hear
         self._loudest = 0.0

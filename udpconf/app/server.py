@@ -327,7 +327,7 @@ class Server:
         self._clients[client.id] = client
         self._joined[client.id] = event
         self._decoders[client.id] = StreamDecoder()
-        self._sound.add_client(client.id)
+        self._sound.add_client(client.id, event.latency_us)
         recording = self._recording  # another thread may end it any time
         if recording is not None:
             recording.open(client, video=event.video, audio=event.audio)

@@ -71,12 +71,14 @@ class AudioJitterBuffer:
         counts: see AudioCounts.
         skipped: the frames that the latest ``pop`` left out, in order; a recording wants them.
         target_us: the delay from capture to ``pop`` that is aimed at; None before the first frame.
+        least_us: the target is not lower, however calm the path (pictures that are held for a latency want company).
     """
 
     def __init__(self) -> None:
         self.counts = AudioCounts()
         self.skipped: list[OpusFrame] = []
         self.target_us: int | None = None
+        self.least_us = 0
         self._waiting: dict[int, OpusFrame] = {}
         self._last: int | None = None  # highest sequence number that was played, lost, skipped or dropped
         self._recent: deque[int] = deque(maxlen=REMEMBERED_FRAMES)  # of those, the ones that had arrived
@@ -272,4 +274,5 @@ class AudioJitterBuffer:
         if self._copy_us is not None and now_us - self._copy_us < COPY_MEMORY_US:
             lateness_us += FRAME_US
         # Two frames of the bound are left for the frame that plays and the one that arrives.
-        return ordered[0] + min(lateness_us, AUDIO_BUFFER_US - 2 * FRAME_US)
+        waiting_us = max(lateness_us, self.least_us - ordered[0])
+        return ordered[0] + min(waiting_us, AUDIO_BUFFER_US - 2 * FRAME_US)

@@ -28,6 +28,9 @@ class ClientJoined(NamedTuple):
     video: bool  # what it offered
     audio: bool
     rejoined: bool  # it came back before we missed it
+    latency_us: int = (
+        0  # after its capture everything is to be shown and heard so late; 0: as early as the path allows
+    )
 
 
 class ClientLeft(NamedTuple):

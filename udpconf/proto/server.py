@@ -285,6 +285,7 @@ class ServerEndpoint:
                     client.sends_video,
                     client.sends_audio,
                     before is not None,
+                    latency_us,
                 )
             )
             mux = self._config.mux_audio or Offer.MUX_AUDIO in confirm.offer
