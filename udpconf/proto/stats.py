@@ -123,7 +123,7 @@ class SenderStats:
     frames_sent: int = 0
     frames_dropped_away: int = 0  # accepted while there was no connection
     frames_dropped_pacer: int = 0
-    frames_skipped_ceiling: int = 0  # lossless frames that the ceiling had no room for
+    frames_skipped_ceiling: int = 0  # left out because the ceiling had no room for them
     quality: int = 0
     audio_frames_sent: int = 0
     server_loss_share: float = 0.0
