@@ -393,7 +393,7 @@ class ClientEndpoint:
         session = self._session
         if session is None:
             return
-        while (plaintext := self._pacer.poll(now_us)) is not None:
+        for plaintext in self._pacer.poll(now_us):
             self._transmits.append(Transmit(MAIN_PATH, None, session.seal(Channel.MAIN, plaintext)))
 
     def _flush_session(self) -> None:

@@ -45,24 +45,28 @@ class Pacer:
         self._begun = False
         self._queued_bytes = 0
 
-    def poll(self, now_us: int) -> bytes | None:
-        """The next datagram, if its time has come."""
+    def poll(self, now_us: int) -> list[bytes]:
+        """The datagrams whose time has come."""
+        due: list[bytes] = []
         if not self._frames:
-            return None
+            return due
+        credit_bytes = self._credit_bytes
         if self._credited_us is not None:
             earned = (now_us - self._credited_us) * self._rate_bps / (8 * SECOND)
-            self._credit_bytes = min(BURST_BYTES, self._credit_bytes + earned)
+            credit_bytes = min(BURST_BYTES, credit_bytes + earned)
         self._credited_us = now_us
-        if self._credit_bytes <= 0:
-            return None
-        frame = self._frames[0]
-        plaintext = frame.popleft()
-        self._begun = bool(frame)
-        if not frame:
-            self._frames.popleft()
-        self._queued_bytes -= len(plaintext)
-        self._credit_bytes -= len(plaintext)
-        return plaintext
+        while self._frames and credit_bytes > 0:
+            frame = self._frames[0]
+            while frame and credit_bytes > 0:
+                plaintext = frame.popleft()
+                credit_bytes -= len(plaintext)
+                due.append(plaintext)
+            self._begun = bool(frame)
+            if not frame:
+                self._frames.popleft()
+        self._credit_bytes = credit_bytes
+        self._queued_bytes -= sum(map(len, due))
+        return due
 
     def poll_timeout(self) -> int | None:
         """When the next datagram may leave; half a burst at a time, to spare wake-ups."""

@@ -176,7 +176,11 @@ class ServerEndpoint:
             self._clients[client.session_id] = client
             client.session.handle_timeout(now_us, now_us + self._wall_offset_us)
         for frame in frames:
-            self._handle_frame(now_us, client, path, address, frame)
+            if type(frame) is not VideoShard:
+                self._handle_frame(now_us, client, path, address, frame)
+            elif client.sends_video:
+                capture_us = client.session.round_trip.to_local_us(frame.capture_us, now_us)
+                client.frames.handle_shard(now_us, frame, capture_us)
         self._flush(client)
         if self._close_at_us is not None:
             self._look_closed()
@@ -230,10 +234,7 @@ class ServerEndpoint:
     def _handle_frame(
         self, now_us: int, client: ServerClient, path: int, address: Address, frame: Frame
     ) -> None:
-        if isinstance(frame, VideoShard):
-            if client.sends_video:
-                client.frames.handle_shard(now_us, frame, client.session.capture_us(frame.capture_us, now_us))
-        elif isinstance(frame, AudioPacket):
+        if isinstance(frame, AudioPacket):
             if client.sends_audio and client.client_id is not None:
                 capture_us = client.session.capture_us(frame.capture_us, now_us)
                 for new in client.audio.handle_packet(frame, capture_us):

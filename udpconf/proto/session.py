@@ -15,10 +15,11 @@ from udpconf.proto.rtt import RoundTrip
 from udpconf.proto.stats import SessionCounters
 from udpconf.wire.envelope import (
     HEADER_BYTES,
+    PACKET_NUMBER_BYTES,
     Channel,
     Envelope,
     MalformedPacket,
-    encode_envelope,
+    encode_envelope_start,
 )
 from udpconf.wire.frames import (
     AudioBind,
@@ -46,9 +47,10 @@ OUTBOX_MAX = 64
 class _ChannelState:
     """One channel's number spaces, ours and theirs."""
 
-    __slots__ = ("highest", "inbound", "next_number", "outbound", "received", "window")
+    __slots__ = ("header_start", "highest", "inbound", "next_number", "outbound", "received", "window")
 
-    def __init__(self, outbound: PacketKey, inbound: PacketKey) -> None:
+    def __init__(self, outbound: PacketKey, inbound: PacketKey, header_start: bytes) -> None:
+        self.header_start = header_start
         self.outbound = outbound
         self.inbound = inbound
         self.next_number = 0
@@ -71,10 +73,14 @@ class Session:
         self.last_heard_us = now_us
         self.started_us = now_us
         self.peer_wall_offset_us: int | None = None  # peer's wall clock minus peer's monotonic clock
-        self._destination_id = destination_id
         # Indexed by the channel's number: an enum's hash is computed in Python, at every packet.
         self._channels = tuple(
-            _ChannelState(keys.key(outbound, channel), keys.key(inbound, channel)) for channel in Channel
+            _ChannelState(
+                keys.key(outbound, channel),
+                keys.key(inbound, channel),
+                encode_envelope_start(0, channel, destination_id),
+            )
+            for channel in Channel
         )
         self._control_out = ControlSender()
         self._control_in = ControlReceiver()
@@ -108,8 +114,8 @@ class Session:
         except MalformedPacket:
             counters.packets_malformed += 1
             return []
-        if frames and type(frames[0]) is VideoShard and len(frames) == 1:
-            return frames  # most packets are nothing else
+        if frames and type(frames[0]) is VideoShard:
+            return frames  # which is alone in its packet
         passed_on: list[Frame] = []
         # At most one answer of each kind to a packet: full of pings, one packet could set off four times its size.
         ping: Ping | None = None
@@ -167,7 +173,7 @@ class Session:
         state = self._channels[channel]
         number = state.next_number
         state.next_number = number + 1
-        header = encode_envelope(Envelope(0, channel, self._destination_id, truncate(number)))
+        header = state.header_start + truncate(number).to_bytes(PACKET_NUMBER_BYTES, "big")
         datagram = header + state.outbound.seal(number, header, plaintext)
         self.counters.packets_sent += 1
         self.counters.bytes_sent += len(datagram)

@@ -42,6 +42,9 @@ class Channel(IntEnum):
 _CHANNELS = (Channel.MAIN, Channel.AUDIO)
 
 
+PACKET_NUMBER_BYTES = 3
+
+
 class Envelope(NamedTuple):
     epoch: int  # 0..3, the key epoch modulo 4
     channel: Channel
@@ -53,6 +56,11 @@ def encode_envelope(envelope: Envelope) -> bytes:
     epoch, channel, destination_id, number = envelope
     flags = PROTECTED_BIT | epoch << 5 | channel << 4
     return _HEADER.pack(flags, destination_id, number >> 16, number & 0xFFFF)
+
+
+def encode_envelope_start(epoch: int, channel: Channel, destination_id: int) -> bytes:
+    """The header without the packet number: the same for all packets of an epoch and channel."""
+    return encode_envelope(Envelope(epoch, channel, destination_id, 0))[:-PACKET_NUMBER_BYTES]
 
 
 def decode_envelope_untrusted(datagram: bytes) -> Envelope:
