@@ -27,8 +27,8 @@ QUALITY_MAX = 100
 # 32 kbit/s of sound take 120 to 190 with their copies and headers (measured); less has no room for a picture beside them.
 BITRATE_MIN_KBPS = 200
 BITRATE_MAX_KBPS = 10_000_000
-# Beyond this it is a recording, not a conversation, and the buffers of limits.py would not hold it.
-LATENCY_MAX_MS = 10_000
+# Frames wait in memory, at most 64 of a client (limits.py): 2 s at 30 frames/s.
+LATENCY_MAX_MS = 2_000
 
 
 class Target(NamedTuple):

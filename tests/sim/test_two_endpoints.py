@@ -7,7 +7,7 @@ import pytest
 from tests.conversation import PERFECT, SERVER_START_US, WALL_US, Conversation, Peer
 from udpconf.emulation.link import LinkConditions
 from udpconf.emulation.loss import Bernoulli
-from udpconf.frames import EncodedFrame
+from udpconf.frames import Codec, EncodedFrame, FrameDescription, Segment, Subsampling
 from udpconf.limits import MS, SECOND
 from udpconf.proto.client import ClientConfig
 from udpconf.proto.events import ClientJoined, ClientLeft, Connected, Disconnected, Failed
@@ -237,6 +237,22 @@ def test_what_was_sent_before_a_goodbye_is_still_shown_when_it_is_due() -> None:
     conversation.run(1)
     assert len(conversation.frames_due(peer.endpoint.client_id)) == 30
     assert isinstance(conversation.server_events[-2][1], ClientLeft)
+
+
+def test_a_large_last_frame_leaves_before_the_goodbye() -> None:
+    conversation = Conversation()
+    peer = connect(conversation)
+    now_us = conversation.now_us + peer.clock_offset_us
+    rows = tuple(Segment(row, 1, bytes(1100)) for row in range(400))
+    description = FrameDescription(Codec.LZ4, 256, 400, 0, Subsampling.S444, 256)
+    peer.endpoint.send_frame(now_us, 0, EncodedFrame(description, rows, now_us))
+    peer.endpoint.close(now_us)
+    conversation._drain_client(peer)
+    conversation.run(1)
+    assert peer.state == "closed"
+    (due,) = conversation.frames_due(peer.endpoint.client_id)
+    assert sum(segment.interval_count for segment in due[1].frame.encoded.segments) >= 100
+    assert [event for _, event in conversation.server_events if isinstance(event, ClientLeft)]
 
 
 def test_a_client_that_falls_silent_is_dropped_after_15_s() -> None:

@@ -188,7 +188,7 @@ def test_a_lossless_frame_beyond_the_largest_is_left_out_and_said_once(
     assert encoder.frames_skipped == 3
     assert [record.getMessage() for record in caplog.records] == [
         (
-            "a lossless frame of 9.3 MB is over the limit of 8.4 MB and is left out: choose a smaller width, "
+            "a frame of 9.3 MB is over the limit of 8.4 MB and is left out: choose a smaller width, "
             "or the codec jpeg"
         )
     ]

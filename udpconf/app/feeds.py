@@ -118,6 +118,11 @@ class FrameHub:
         """Frames of a client that a subscriber did not take before the next one came, by the slowest of them."""
         return max((box.dropped(client_id) for box, _ in self._subscribers), default=0)
 
+    def forget(self, client_id: str) -> None:
+        """A client left: its last frames are still handed out, its counters go."""
+        for box, _ in self._subscribers:
+            box.forget(client_id)
+
     def close(self) -> None:
         with self._changing:
             self._closed = True

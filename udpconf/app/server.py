@@ -338,6 +338,7 @@ class Server:
         for table in (self._joined, self._video_delay_us, self._lips_synced_us):
             table.pop(client.id, None)
         del self._decoders[client.id]
+        self._frames.forget(client.id)
         self._sound.remove_client(client.id)
         recording = self._recording
         if recording is not None:

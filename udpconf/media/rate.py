@@ -123,19 +123,19 @@ class RateLimitedEncoder:
             return None
         if self._lz4 is not None:
             frame = self._lz4.encode(image, capture_us, max_segment_bytes)
-            if len(frame.segments) > SHARDS_PER_FRAME_MAX or frame.coded_size > FRAME_MAX_BYTES:
-                if not self.frames_skipped:
-                    log.warning(
-                        "a lossless frame of %.1f MB is over the limit of %.1f MB and is left out: choose a smaller "
-                        "width, or the codec jpeg",
-                        frame.coded_size / 1e6,
-                        FRAME_MAX_BYTES / 1e6,
-                    )
-                self.frames_skipped += 1
-                return None
         else:
             room = max(1.0, min(room, FRAME_MAX_BYTES * _AIM))
             frame = self._encode_jpeg(image, capture_us, max_segment_bytes, room)
+        if len(frame.segments) > SHARDS_PER_FRAME_MAX or frame.coded_size > FRAME_MAX_BYTES:
+            if not self.frames_skipped:
+                log.warning(
+                    "a frame of %.1f MB is over the limit of %.1f MB and is left out: choose a smaller width%s",
+                    frame.coded_size / 1e6,
+                    FRAME_MAX_BYTES / 1e6,
+                    ", or a lower --min-quality" if self._lz4 is None else ", or the codec jpeg",
+                )
+            self.frames_skipped += 1
+            return None
         size = frame.coded_size + len(frame.segments) * DATAGRAM_OVERHEAD_BYTES
         if self._second and self._second_bytes + size > self._second_max_bytes:
             self.frames_skipped += 1

@@ -104,12 +104,10 @@ class FairMailbox(Generic[K, T]):
             return self._dropped.get(key, 0)
 
     def forget(self, key: K) -> None:
-        """Drop a key, its items and its counter."""
+        """Drop what was counted of a key that will not come again; what waits of it is still served."""
         with self._changed:
             self._dropped.pop(key, None)
             self._backlog.pop(key, None)
-            if self._items.pop(key, None) is not None:
-                self._turns.remove(key)
 
     def close(self) -> None:
         with self._changed:

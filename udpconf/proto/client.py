@@ -106,6 +106,7 @@ class ClientEndpoint:
         self._bind_at_us: int | None = None
         self._bind_since_us = 0
         self._close_at_us: int | None = None
+        self._goodbye_said = False
         self._stats = SenderStats()
         self._recent = Recent()
         self._loss = Recent()
@@ -142,9 +143,8 @@ class ClientEndpoint:
         if self._session is None or self.state != "connected":
             self.state = "closed"
             return
-        self._pacer.clear()
-        self._session.send_control(now_us, ControlKind.BYE, encode_bye(Bye("the client left")))
         self._close_at_us = now_us + CLOSE_US
+        self._say_goodbye(now_us)
         self._flush_session()
 
     # --- inputs ---
@@ -201,6 +201,7 @@ class ClientEndpoint:
             self._recent.mark(now_us, self._bytes_sent)
             self._retry_bind(now_us)
             self._drain_pacer(now_us)
+            self._say_goodbye(now_us)
         self._flush_session()
 
     # --- outputs ---
@@ -277,7 +278,8 @@ class ClientEndpoint:
             self._transmits.append(Transmit(MAIN_PATH, None, data))
         if handshake.failure is not None:
             self._handshake = None
-            if self.state == "reconnecting" and handshake.failure == "full":
+            if self.state == "reconnecting" and handshake.failure != "refused":
+                # No place now, or a server that is being replaced; and anybody on the way can forge a REJECT.
                 self._retry_at_us = now_us + RETRY_US
             else:
                 self.state = "failed"
@@ -396,11 +398,22 @@ class ClientEndpoint:
         for plaintext in self._pacer.poll(now_us):
             self._transmits.append(Transmit(MAIN_PATH, None, session.seal(Channel.MAIN, plaintext)))
 
+    def _say_goodbye(self, now_us: int) -> None:
+        """When closing, and what was accepted before is on its way."""
+        if (
+            self._close_at_us is not None
+            and not self._goodbye_said
+            and self._pacer.idle
+            and self._session is not None
+        ):
+            self._goodbye_said = True
+            self._session.send_control(now_us, ControlKind.BYE, encode_bye(Bye("the client left")))
+
     def _flush_session(self) -> None:
         session = self._session
         if session is None:
             return
         while (plaintext := session.poll_plaintext()) is not None:
             self._transmits.append(Transmit(MAIN_PATH, None, session.seal(Channel.MAIN, plaintext)))
-        if self._close_at_us is not None and session.control_idle:
+        if self._goodbye_said and session.control_idle:
             self.state = "closed"

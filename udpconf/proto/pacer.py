@@ -45,6 +45,10 @@ class Pacer:
         self._begun = False
         self._queued_bytes = 0
 
+    @property
+    def idle(self) -> bool:
+        return not self._frames
+
     def poll(self, now_us: int) -> list[bytes]:
         """The datagrams whose time has come."""
         due: list[bytes] = []
