@@ -76,8 +76,9 @@ def test_without_a_display_a_sentence_says_so(monkeypatch: pytest.MonkeyPatch) -
     monkeypatch.delenv("DISPLAY", raising=False)
     monkeypatch.delenv("WAYLAND_DISPLAY", raising=False)
     for call in (list_screens, ScreenSource):
-        with pytest.raises(DeviceError, match=r"No screen can be copied.*DISPLAY is not set.*--test-pattern"):
+        with pytest.raises(DeviceError, match=r"No screen can be copied.*--test-pattern") as caught:
             call()
+        assert str(caught.value).count("DISPLAY") == 1
     monkeypatch.setenv("WAYLAND_DISPLAY", "wayland-0")
     with pytest.raises(DeviceError, match="Wayland"):
         list_screens()

@@ -32,14 +32,16 @@ def test_a_device_is_chosen_by_index_by_part_of_its_name_or_as_the_default(
 @pytest.mark.parametrize("wanted", ["webcam", 7, "7"])
 def test_a_device_that_does_not_exist_is_answered_with_what_there_is(wanted: str | int) -> None:
     with pytest.raises(
-        DeviceError, match=r"no microphone '(webcam|7)'; there are: 0 'HDA .* 3 'USB Headset'"
+        DeviceError, match=r"^There is no microphone '(webcam|7)'; there are: 0 'HDA .* 3 'USB Headset'.*\.$"
     ):
         choose(DEVICES, wanted, "microphone")
 
 
 def test_no_device_at_all_is_a_sentence() -> None:
-    with pytest.raises(DeviceError, match="no speaker was found"):
+    with pytest.raises(DeviceError, match=r"^No speaker was found: .*\(--speaker none\)\.$"):
         choose([], None, "speaker")
+    with pytest.raises(DeviceError, match=r"no '99' either.*\(--mic none\)\.$"):
+        choose([], "99", "microphone")
 
 
 def test_the_first_device_serves_where_the_system_names_no_default() -> None:

@@ -23,6 +23,8 @@ log = logging.getLogger(__name__)
 # PortAudio's own functions for opening, closing and counting devices may not run at the same time.
 PORTAUDIO_LOCK = threading.RLock()
 STDERR_FD = 2
+# Said where there is no device at all: the flag of the verb that would use one of this kind.
+_NO_SOUND = {"microphone": "--mic none", "speaker": "--speaker none"}
 
 
 @dataclass(frozen=True, slots=True)
@@ -60,8 +62,8 @@ def choose(devices: list[AudioDevice], wanted: str | int | None, kind: str) -> A
     """
     if not devices:
         raise DeviceError(
-            f"no {kind} was found: this system has none, or its sound server does not run. Plug one in, or go on "
-            "without sound (--speaker none, --mic none)"
+            f"No {kind} was found{f', so there is no {wanted!r} either' if wanted is not None else ''}: this system has "
+            f"none, or its sound server does not run. Plug one in, or go on without sound ({_NO_SOUND[kind]})."
         )
     if wanted is None:
         return next((device for device in devices if device.is_default), devices[0])
@@ -73,7 +75,7 @@ def choose(devices: list[AudioDevice], wanted: str | int | None, kind: str) -> A
     if not matching:
         listed = ", ".join(f"{device.index} '{device.name}'" for device in devices)
         raise DeviceError(
-            f"there is no {kind} '{wanted}'; there are: {listed}. Give a number or a part of a name"
+            f"There is no {kind} '{wanted}'; there are: {listed}. Give a number or a part of a name."
         )
     return matching[0]
 
@@ -84,7 +86,7 @@ def load_pyaudio() -> Any:
         import pyaudio  # noqa: PLC0415 - optional: only whoever opens a device needs it
     except ImportError as error:
         raise MissingDependencyError(
-            f"live sound needs PyAudio, which cannot be imported ({error}). Run: {install_command()}"
+            f"Live sound needs PyAudio, which cannot be imported ({error}). Install it with `{install_command()}`."
         ) from error
     silence_alsa()
     return pyaudio

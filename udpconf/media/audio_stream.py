@@ -146,8 +146,8 @@ class AudioStream:
             )
         except (OSError, ValueError) as error:
             raise DeviceError(
-                f"the {self._kind} '{device.name}' cannot be opened at 48 kHz ({error}): another program may hold it. "
-                "Close that one, or choose another device; `udpconf devices` lists them"
+                f"The {self._kind} '{device.name}' cannot be opened at 48 kHz ({error}): another program may hold it. "
+                "Close that one, or choose another device; `udpconf devices` lists them."
             ) from error
 
     def _close(self) -> None:

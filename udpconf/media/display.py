@@ -47,7 +47,7 @@ def display_available(environment: Mapping[str, str] = os.environ) -> tuple[bool
     ):
         return False, (
             "There is no display (neither DISPLAY nor WAYLAND_DISPLAY is set). Start it from a desktop session, or "
-            "over ssh with -X, or pass --no-display."
+            "over ssh with -X."
         )
     return True, ""
 

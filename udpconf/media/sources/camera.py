@@ -132,7 +132,7 @@ class CameraSource(Source):
 
     def _taker_failed(self, error: Exception) -> None:
         if not isinstance(error, UdpconfError):
-            error = DeviceError(f"Nobody takes the pictures of camera {self._index} any more: {error}")
+            error = DeviceError(f"Nobody takes the pictures of camera {self._index} any more: {error}.")
         self._fail(error)
 
     def _why_not(self) -> str:

@@ -39,7 +39,8 @@ def list_screens() -> list[ScreenInfo]:
         with _capture() as capture:
             monitors = capture.monitors[1:]  # 0 is all of them together
     except Exception as error:  # mss passes on what the system's library raises
-        raise DeviceError(f"No screen can be copied: {error}. {_advice()}") from error
+        why = "" if _without_x11() else f" ({error})"  # the advice says it better than the library
+        raise DeviceError(f"No screen can be copied{why}. {_advice()}") from error
     return [ScreenInfo(number, one["width"], one["height"]) for number, one in enumerate(monitors)]
 
 
@@ -117,8 +118,12 @@ def _capture() -> "mss.MSS":
     return mss.MSS(with_cursor=True) if sys.platform.startswith("linux") else mss.MSS()
 
 
+def _without_x11() -> bool:
+    return sys.platform.startswith("linux") and not os.environ.get("DISPLAY")
+
+
 def _advice() -> str:
-    if sys.platform.startswith("linux") and not os.environ.get("DISPLAY"):
+    if _without_x11():
         if os.environ.get("WAYLAND_DISPLAY"):
             return "This is a Wayland session without X11; log in to an X11 session, or use --camera or --test-pattern."
         return "DISPLAY is not set, so there is no X11 display here; run it in a desktop session, or use --test-pattern."

@@ -103,7 +103,7 @@ class Source(ABC):
             self._fail(error)
         except Exception as error:
             log.exception("%s ended by an error of ours", self.description)
-            self._fail(DeviceError(f"The {self.description} ended: {error or type(error).__name__}"))
+            self._fail(DeviceError(f"The {self.description} ended: {error or type(error).__name__}."))
         with self._lock:
             self._running -= 1
             done = self._running == 0
