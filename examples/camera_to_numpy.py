@@ -1,9 +1,11 @@
-"""Every client's pictures as NumPy arrays. Start it, then on another machine: udpconf send --camera 0 URL"""
+"""Every client's pictures as NumPy arrays; Ctrl-C ends it. Start it, then on another machine: udpconf send --camera 0 'URL'"""
+
+from contextlib import suppress
 
 import udpconf
 
-with udpconf.Server(port=5000) as server:
-    print("Send with:  udpconf send --camera 0", server.url)
+with suppress(KeyboardInterrupt), udpconf.Server(port=5000) as server:
+    print(f"Send with:  udpconf send --camera 0 '{server.url}'")
     for frame in server.frames():
         height, width = frame.image.shape[:2]
         print(

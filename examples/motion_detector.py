@@ -1,6 +1,7 @@
-"""A green box around whatever moves, for every client; q ends it. Start it, then: udpconf send --camera 0 URL"""
+"""A green box around whatever moves, for every client; q or Ctrl-C ends it. Start it, then: udpconf send --camera 0 'URL'"""
 
 from collections import defaultdict
+from contextlib import suppress
 
 import cv2
 
@@ -9,8 +10,8 @@ import udpconf
 background: dict[str, cv2.BackgroundSubtractorMOG2] = defaultdict(
     lambda: cv2.createBackgroundSubtractorMOG2(history=100)
 )
-with udpconf.Server(port=5000) as server:
-    print("Send with:  udpconf send --camera 0", server.url)
+with suppress(KeyboardInterrupt), udpconf.Server(port=5000) as server:
+    print(f"Send with:  udpconf send --camera 0 '{server.url}'")
     for frame in server.frames():
         moving = cv2.medianBlur(background[frame.client.id].apply(frame.image), 5)
         for contour in cv2.findContours(moving, cv2.RETR_EXTERNAL, cv2.CHAIN_APPROX_SIMPLE)[0]:
