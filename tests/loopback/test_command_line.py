@@ -44,10 +44,19 @@ def test_a_wrong_flag_is_usage_and_ends_with_2() -> None:
         ("no-such-verb",),
         ("send", "--camera", "0", "--screen"),
         ("serve", "--layout", "circle"),
+        ("serve", "--audio-ports", "many"),
+        ("serve", "--audio-ports", "7000-6000"),
+        ("send", "--loop", "--test-pattern"),
+        ("send", "--tone", "300", "--no-video"),
     ):
         done = run(*arguments)
         assert (done.returncode, done.stdout) == (2, ""), arguments
         assert "Error" in done.stderr
+
+
+def test_the_environment_may_hold_a_flag_of_another_source() -> None:
+    done = run("send", "127.0.0.1", "--test-pattern", environment={"UDPCONF_LOOP": "1"})
+    assert done.returncode == 3, done.stderr  # no passphrase
 
 
 @pytest.mark.parametrize(
@@ -57,8 +66,7 @@ def test_a_wrong_flag_is_usage_and_ends_with_2() -> None:
         (("send", "udpconf://127.0.0.1:5000/#k", "--file", "no-such-clip.mp4"), "no-such-clip.mp4"),
         (("send", "udpconf://127.0.0.1:5000/x#k"), "udpconf://host:port/#key"),
         (("send", "udpconf://127.0.0.1/#k", "--test-pattern", "--open"), "--open"),
-        (("send", "udpconf://127.0.0.1/#k", "--quality", "10"), "min_quality"),
-        (("serve", "--port", "0", "--audio-ports", "7000-6000"), "6000-7000"),
+        (("send", "udpconf://127.0.0.1/#k", "--quality", "10", "--min-quality", "20"), "--min-quality 20"),
         (("serve", "--port", "0", "--passphrase-file", "no-such-file"), "no-such-file"),
         (("serve", "--port", "0", "--record", "/proc/no/such"), "/proc/no/such"),
         (("serve", "--host", "192.0.2.1", "--port", "0"), "192.0.2.1"),
@@ -78,8 +86,30 @@ def test_a_camera_that_does_not_exist_ends_with_4() -> None:
     assert is_a_sentence(done.stderr)
 
 
+@pytest.mark.parametrize(
+    "arguments",
+    [("serve", "--port", "0", "--display"), ("demo", "--display"), ("send", "--test-pattern", "--preview")],
+)
+def test_a_window_that_was_asked_for_and_cannot_be_ends_with_4(arguments: tuple[str, ...]) -> None:
+    done = run(*arguments, environment={"UDPCONF_PASSPHRASE": "k"})
+    assert (done.returncode, done.stdout) == (4, "")
+    assert "There is no display" in done.stderr
+    assert is_a_sentence(done.stderr)
+
+
+def test_a_speaker_that_is_not_there_is_told_before_an_address_is_given_out() -> None:
+    done = run("serve", "--host", "127.0.0.1", "--port", "0", "--speaker", "99")
+    assert done.returncode in (4, 8)  # 8: without PyAudio
+    assert done.stdout == ""
+    assert done.returncode == 8 or "99" in done.stderr
+    assert is_a_sentence(done.stderr)
+
+
 def test_a_dead_address_ends_with_5() -> None:
-    done = run("send", f"udpconf://127.0.0.1:{free_port()}/#k", "--test-pattern", "--no-preview")
+    # The quality is below the default lower limit, which makes way.
+    done = run(
+        "send", f"udpconf://127.0.0.1:{free_port()}/#k", "--test-pattern", "--no-preview", "--quality", "10"
+    )
     assert done.returncode == 5
     assert is_a_sentence(done.stderr)
 
@@ -154,7 +184,7 @@ def test_flags_read_their_environment_variables_and_the_command_line_wins() -> N
         "UDPCONF_JSON": "1",
         "UDPCONF_AUDIO_PORTS": "7-3",
     }
-    assert run("serve", environment=variables).returncode == 3
+    assert run("serve", environment=variables).returncode == 2
     with Program("serve", "--audio-ports", "6000-6001", environment=variables) as server:
         event = server.event("listening")
         assert event["host"] == "127.0.0.1"
@@ -167,10 +197,14 @@ def test_a_passphrase_comes_from_a_file_and_never_shows(tmp_path: Path) -> None:
     with Program(
         "serve", "--host", "127.0.0.1", "--port", "0", "--passphrase-file", str(secret), "-vv"
     ) as server:
-        assert config.parse_join_url(server.line()).passphrase == "bicycle of the mayor"
+        assert config.parse_join_url(server.line()).passphrase is None
         server.end(signal.SIGTERM)
-        # The URL that is printed for people to join holds it, percent-encoded; nothing else says it.
-        assert not any("bicycle of the mayor" in line for line in server.errors)
+        assert not any("bicycle" in line for line in server.errors)
+    with Program(
+        *("serve", "--host", "127.0.0.1", "--port", "0", "--json"),
+        environment={"UDPCONF_PASSPHRASE": "bicycle"},
+    ) as server:
+        assert "bicycle" not in server.event("listening")["url"]
 
 
 def test_doctor_gives_each_check_a_verdict() -> None:

@@ -15,6 +15,7 @@ from udpconf.cli.console import Console
 from udpconf.cli.options import Display, JsonLines, Quiet, SpeakerName, Verbose, Version, flag
 from udpconf.cli.sound import open_speaker
 from udpconf.cli.stop import stop_on_terminate
+from udpconf.cli.window import require_display
 from udpconf.errors import ConfigError, UdpconfError
 
 if TYPE_CHECKING:
@@ -81,7 +82,10 @@ def demo(
     verbose: Verbose = 0,
     version: Version = False,
 ) -> None:
-    """See it work on this machine: send, receive, show, play and record for some seconds, and say what arrived."""
+    """See it work on this machine, through a bad network if asked.
+
+    Sends, receives, shows, plays and records for some seconds, and says what arrived.
+    """
     console: Console = context.obj
     console.configure(json_lines=json_lines, quiet=quiet, verbose=verbose)
     stop_on_terminate()
@@ -115,6 +119,7 @@ class _Demo:
         from udpconf.app.server import Server
 
         settings, console = self._settings, self._console
+        require_display(settings.display)
         low, high = _free_ports(settings.senders)
         with ExitStack() as stack:
             server = stack.enter_context(Server(SERVER_HOST, 0, audio_ports=(low, high)))

@@ -5,7 +5,8 @@ from typing import Annotated, Any
 
 import typer
 
-from udpconf import __version__
+from udpconf import __version__, config
+from udpconf.errors import ConfigError
 
 
 def flag(*names: str, help: str, **more: Any) -> Any:  # noqa: A002  (typer's word)
@@ -18,6 +19,14 @@ def _print_version(wanted: bool) -> None:
     if wanted:
         typer.echo(f"udpconf {__version__}")
         raise typer.Exit
+
+
+def _check_audio_ports(text: str) -> str:
+    try:
+        config.parse_port_range(text)
+    except ConfigError as error:
+        raise typer.BadParameter(str(error)) from None
+    return text
 
 
 JsonLines = Annotated[bool, flag("--json", help="One JSON object a line on stdout.")]
@@ -36,6 +45,7 @@ AudioPorts = Annotated[
     flag(
         "--audio-ports",
         metavar="LOW-HIGH",
+        callback=_check_audio_ports,
         help="Range of UDP ports; each sender's sound gets one of its own.",
     ),
 ]
@@ -52,9 +62,10 @@ LatencyMs = Annotated[
     flag(
         "--latency-ms",
         min=0,
-        max=10_000,
+        max=config.LATENCY_MAX_MS,
         show_default="as early as the path allows",
-        help="Show each frame so many milliseconds after its capture; the larger of both sides counts.",
+        help="Show each frame so many milliseconds after its capture: the more, the later a datagram may come. "
+        "The larger of both sides counts.",
     ),
 ]
 MuxAudio = Annotated[

@@ -29,7 +29,8 @@ from udpconf.cli.options import (
 from udpconf.cli.secret import secret_for_sending
 from udpconf.cli.sources import DEFAULT_TONE_HZ, Media, Picture, Sources, open_sources
 from udpconf.cli.stop import StopRequested, stop_on_terminate
-from udpconf.errors import ConnectError, LocalProtocolError
+from udpconf.cli.window import require_display
+from udpconf.errors import ConfigError, ConnectError, LocalProtocolError
 
 if TYPE_CHECKING:
     import numpy as np
@@ -144,15 +145,15 @@ def send(
     console.configure(json_lines=json_lines, quiet=quiet, verbose=verbose)
     stop_on_terminate()
     target = config.parse_target(server, port)
-    config.check_quality(quality, min_quality)
     config.check_bitrate_kbps(max_bitrate_kbps)
     picture = _chosen_picture(context)
+    _refuse_idle_flags(context, picture)
     settings = Settings(
         target,
         secret_for_sending(passphrase_file, target.passphrase, open_room=open_room),
         name or socket.gethostname(),
         quality,
-        min_quality,
+        _lowest_quality(context, quality, min_quality),
         max_bitrate_kbps,
         codec,
         latency_ms,
@@ -165,10 +166,9 @@ def send(
 def _chosen_picture(context: typer.Context) -> Picture:
     """The one source that was named; what the command line names counts before what the environment does."""
     named = [
-        (picture, source.name)
+        (picture, source)
         for picture in Picture
-        if (source := context.get_parameter_source(picture.value)) is not None
-        and source.name in ("COMMANDLINE", "ENVIRONMENT")
+        if (source := _source_of(context, picture.value)) in ("COMMANDLINE", "ENVIRONMENT")
         and context.params[picture.value] is not False
     ]
     chosen = [picture for picture, source in named if source == "COMMANDLINE"] or [
@@ -178,6 +178,32 @@ def _chosen_picture(context: typer.Context) -> Picture:
         flags = ", ".join("--" + picture.value.replace("_", "-") for picture in chosen)
         raise typer.BadParameter(f"{flags} exclude each other; name one source.")
     return chosen[0] if chosen else Picture.CAMERA
+
+
+def _refuse_idle_flags(context: typer.Context, picture: Picture) -> None:
+    """A flag that would do nothing is a mistake on a command line; in the environment it waits for its time."""
+    for parameter, needed in (("loop", Picture.FILE), ("tone", Picture.PATTERN)):
+        if picture is not needed and _source_of(context, parameter) == "COMMANDLINE":
+            needed_flag = needed.value.replace("_", "-")
+            raise typer.BadParameter(
+                f"--{parameter} does nothing without --{needed_flag}; add it, or leave it out."
+            )
+
+
+def _lowest_quality(context: typer.Context, quality: int, min_quality: int) -> int:
+    """The lower limit: the default one makes way for a --quality below it, one that was named does not."""
+    if quality >= min_quality:
+        return min_quality
+    if _source_of(context, "min_quality") in ("COMMANDLINE", "ENVIRONMENT"):
+        raise ConfigError(
+            f"--quality {quality} is below --min-quality {min_quality}; raise the one or lower the other."
+        )
+    return quality
+
+
+def _source_of(context: typer.Context, parameter: str) -> str:
+    source = context.get_parameter_source(parameter)
+    return "" if source is None else source.name
 
 
 class _Sending:
@@ -200,6 +226,7 @@ class _Sending:
         settings = self._settings
         started_s = time.monotonic()
         reason = "error"
+        require_display(settings.preview)
         try:
             # The sources come first: a missing file or camera is told at once, not after the server was found.
             with ExitStack() as stack:

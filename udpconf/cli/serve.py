@@ -34,6 +34,7 @@ from udpconf.cli.options import (
 from udpconf.cli.secret import secret_for_serving
 from udpconf.cli.sound import open_speaker
 from udpconf.cli.stop import StopRequested, stop_on_terminate
+from udpconf.cli.window import require_display
 from udpconf.errors import ConfigError
 from udpconf.limits import CLIENTS_DEFAULT
 
@@ -106,7 +107,7 @@ def serve(
     verbose: Verbose = 0,
     version: Version = False,
 ) -> None:
-    """Take senders in, show them in a window, play their sound, record them. The first line printed is the URL to join.
+    """Take senders in: show them, play their sound, record them. The first line printed is the URL to join.
 
     Keys in the window: q quits, r starts and stops recording, f full screen, m mutes, s saves a picture.
     """
@@ -150,6 +151,7 @@ class _Serving:
         settings = self._settings
         started_s = time.monotonic()
         reason = "error"
+        require_display(settings.display)
         try:
             with ExitStack() as stack:
                 server = stack.enter_context(
@@ -167,9 +169,10 @@ class _Serving:
                 self._start(self._tell, server.events())
                 if settings.record is not None:
                     server.start_recording(settings.record)
+                # Before the address is given out: a speaker that was named may not be there.
+                open_speaker(server, settings.speaker, self._console)
                 self._announce(server)
                 self._open_window(server, stack)
-                open_speaker(server, settings.speaker, self._console)
                 self._loop(server)
                 reason = "q"
         except StopRequested as stop:
@@ -183,13 +186,13 @@ class _Serving:
                 self._summarize(reason, time.monotonic() - started_s)
 
     def _announce(self, server: "Server") -> None:
-        settings = self._settings
+        settings, url = self._settings, self._url(server)
         self._announced = True
         if self._console.json_lines:
             self._console.line(
                 {
                     "event": "listening",
-                    "url": server.url,
+                    "url": url,
                     "host": settings.host,
                     "port": server.port,
                     "audio_ports": list(settings.audio_ports),
@@ -197,12 +200,16 @@ class _Serving:
                 }
             )
         else:
-            self._console.result(server.url)
-        self._console.say(
-            "Senders join with: udpconf send " + (f"'{server.url}'" + " --open" * settings.open_room)
-        )
+            self._console.result(url)
+        self._console.say(f"Senders join with: udpconf send '{url}'" + " --open" * settings.open_room)
+        if settings.secret is not None:
+            self._console.say("They need the passphrase too; `udpconf send` asks for it.")
         if settings.open_room:
             self._console.say("The room is open: whoever reaches this port may send to it.")
+
+    def _url(self, server: "Server") -> str:
+        """What may be shown: with the key that was made here, without a passphrase that the operator gave."""
+        return server.url if self._settings.secret is None else server.url.partition("#")[0]
 
     def _open_window(self, server: "Server", stack: ExitStack) -> None:
         if self._settings.display is False:
@@ -213,7 +220,7 @@ class _Serving:
             self._settings.display,
             f"udpconf on port {server.port}",
             self._settings.layout.value,
-            f"udpconf send '{server.url}'",
+            f"udpconf send '{self._url(server)}'",
             self._keys.put,
         )
         if self._wall is None:
