@@ -192,7 +192,7 @@ def test_a_truncated_file_plays_to_where_it_ends(tmp_path: Path) -> None:
 def test_what_cannot_be_played_is_told_with_a_sentence(tmp_path: Path) -> None:
     with pytest.raises(ConfigError, match=r"There is no file .*absent\.mp4"):
         ClipSource(tmp_path / "absent.mp4")
-    with pytest.raises(ConfigError, match="There is no file"):
+    with pytest.raises(ConfigError, match="is a directory"):
         ClipSource(tmp_path)
     text = tmp_path / "notes.mp4"
     text.write_text("not a film\n" * 100)

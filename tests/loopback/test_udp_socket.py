@@ -128,10 +128,12 @@ def test_a_busy_port_is_named_in_a_sentence(server: UdpSocket) -> None:
 
 
 def test_an_address_of_somebody_else_cannot_be_listened_on() -> None:
-    with pytest.raises(ConfigError, match=r"192\.0\.2\.1"):
+    with pytest.raises(ConfigError, match=r"192\.0\.2\.1: that is no address of this machine") as caught:
         UdpSocket.listen("192.0.2.1", 0)
-    with pytest.raises(ConfigError, match="no such address"):
+    assert "port" not in str(caught.value)
+    with pytest.raises(ConfigError, match="no such address") as caught:
         UdpSocket.listen("no-such-host.invalid", 0)
+    assert "Errno" not in str(caught.value)
 
 
 def test_the_granted_buffers_are_reported(server: UdpSocket) -> None:

@@ -67,6 +67,10 @@ def prepare_directory(directory: Path, reserve_bytes: int = RECORDER_RESERVE_BYT
         with tempfile.TemporaryFile(dir=directory):
             pass
         free_bytes = shutil.disk_usage(directory).free
+    except (FileExistsError, NotADirectoryError) as error:
+        raise ConfigError(
+            f"Recordings cannot be written to {directory}: a file is in the way. Name a directory with --record."
+        ) from error
     except OSError as error:
         raise ConfigError(
             f"Recordings cannot be written to {directory} ({error.strerror or error}). "

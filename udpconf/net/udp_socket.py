@@ -81,9 +81,14 @@ class UdpSocket:
                     f"UDP port {port} on {host} is in use by another program (perhaps another udpconf serve). "
                     f"Stop that program, or choose another port."
                 ) from error
+            if error.errno == errno.EADDRNOTAVAIL:
+                raise ConfigError(
+                    f"Cannot listen on {host}: that is no address of this machine. Give one that is, or 0.0.0.0 for all "
+                    "of them (:: for all with IPv6)."
+                ) from error
+            advice = " Choose a port above 1023." if error.errno == errno.EACCES else ""
             raise ConfigError(
-                f"Cannot listen on {host}, UDP port {port}: {error.strerror}. Give an address of this machine "
-                f"(0.0.0.0 for all, :: for all with IPv6) and a port above 1023."
+                f"Cannot listen on {host}, UDP port {port}: {error.strerror}.{advice}"
             ) from error
         return cls(bare, voice=voice)
 
@@ -173,8 +178,9 @@ def _local_address(host: str, port: int) -> tuple[socket.AddressFamily, Address]
     try:
         found = socket.getaddrinfo(host or None, port, type=socket.SOCK_DGRAM, flags=socket.AI_PASSIVE)
     except (socket.gaierror, OverflowError, UnicodeError) as error:
+        why = f" ({error.strerror})" if isinstance(error, OSError) else ""
         raise ConfigError(
-            f"Cannot listen on {host!r}: no such address ({error}). Give an address of this machine, or 0.0.0.0 for all."
+            f"Cannot listen on {host!r}: no such address{why}. Give an address of this machine, or 0.0.0.0 for all."
         ) from error
     family, _, _, _, address = found[0]
     return family, address

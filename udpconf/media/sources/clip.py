@@ -80,6 +80,8 @@ class ClipSource(Source):
         self._spacing_us = 0 if fps is None else int(_EARLY * SECOND / fps)
         self._said_too_slow = False
         self.pictures_skipped = 0
+        if self._path.is_dir():
+            raise ConfigError(f"{self._path} is a directory. Name a file in it.")
         if not self._path.is_file():
             raise ConfigError(
                 f"There is no file {self._path}. Check the path; a relative one starts at {Path.cwd()}."
