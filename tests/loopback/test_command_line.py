@@ -59,6 +59,13 @@ def test_the_environment_may_hold_a_flag_of_another_source() -> None:
     assert done.returncode == 3, done.stderr  # no passphrase
 
 
+def test_the_list_of_verbs_is_not_cut_and_names_the_program() -> None:
+    helped = run("-h")
+    assert "..." not in helped.stdout.split("Commands:")[1]
+    assert helped.stdout.startswith("Usage: udpconf ")
+    assert run("demo", "-h").stdout.startswith("Usage: udpconf demo ")
+
+
 @pytest.mark.parametrize(
     ("arguments", "word"),
     [
@@ -69,7 +76,8 @@ def test_the_environment_may_hold_a_flag_of_another_source() -> None:
         (("send", "udpconf://127.0.0.1/#k", "--quality", "10", "--min-quality", "20"), "--min-quality 20"),
         (("serve", "--port", "0", "--passphrase-file", "no-such-file"), "no-such-file"),
         (("serve", "--port", "0", "--record", "/proc/no/such"), "/proc/no/such"),
-        (("serve", "--host", "192.0.2.1", "--port", "0"), "192.0.2.1"),
+        (("serve", "--host", "192.0.2.1", "--port", "0"), "192.0.2.1: that is no address of this machine"),
+        (("send", "udpconf://127.0.0.1/#k", "--file", "."), "is a directory"),
     ],
 )
 def test_a_wrong_setting_ends_with_3(arguments: tuple[str, ...], word: str) -> None:
@@ -257,7 +265,7 @@ def test_with_a_display_doctor_opens_a_window_and_devices_lists_the_screen() -> 
         checked = run("doctor", "--port", "0", environment={"DISPLAY": xvfb.display})
         assert "ok    display    a window opens" in checked.stdout
         listed = run("devices", environment={"DISPLAY": xvfb.display})
-        assert "--screen  0   screen (default)  1280x800" in listed.stdout
+        assert "--screen      screen (default)  1280x800" in listed.stdout
 
 
 def test_a_server_whose_reader_has_gone_ends_in_order() -> None:

@@ -23,6 +23,7 @@ def wait_for_frames(server: Program) -> str:
     """The id of the client of whom some frames were shown whole."""
     while True:
         for client_id, stats in server.event("stats")["clients"].items():
+            assert stats["received_kbps"] == round(stats["received_kbps"], 1)
             if stats["frames_whole"] >= FRAMES_TO_SEE:
                 return str(client_id)
 

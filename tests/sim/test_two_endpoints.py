@@ -219,7 +219,7 @@ def test_a_goodbye_is_heard_by_the_other_side() -> None:
     conversation.run(1)
     assert peer.state == "closed"
     left = [event for _, event in conversation.server_events if isinstance(event, ClientLeft)]
-    assert [event.reason for event in left] == ["the client left"]
+    assert [event.reason for event in left] == ["it said goodbye"]
     assert conversation.server is not None
     assert conversation.server.poll_timeout() is None or not conversation.server.stats(0)
 

@@ -80,6 +80,11 @@ class Console:
         print(text, file=sys.stderr, flush=True)
 
 
+def counted(number: int, what: str) -> str:
+    """``1 sender``, ``2 senders``."""
+    return f"{number} {what}" if number == 1 else f"{number} {what}s"
+
+
 class _ConsoleHandler(logging.Handler):
     """Log records of the package as plain lines; their level is named only under -v, where there are several."""
 

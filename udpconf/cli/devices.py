@@ -28,7 +28,7 @@ class Device:
 
     Attributes:
         kind: ``camera``, ``microphone``, ``speaker`` or ``screen``.
-        index: the number to write after ``--camera``, ``--mic`` or ``--speaker``.
+        index: the number to write after ``--camera``, ``--mic`` or ``--speaker``; a screen's only counts.
         name: what it calls itself.
         detail: size, channels, or what is wrong with it.
         default: it is taken when none is named.
@@ -58,7 +58,10 @@ def devices(
     verbose: Verbose = 0,
     version: Version = False,
 ) -> None:
-    """List cameras, microphones, speakers and screens, each with the number to name it by."""
+    """List cameras, microphones, speakers and screens.
+
+    Each line begins with the flag that takes the device; no other screen than the first can be taken.
+    """
     console: Console = context.obj
     console.configure(json_lines=json_lines, quiet=quiet, verbose=verbose)
     listings = (cameras(), sound_devices(), screens())
@@ -71,9 +74,10 @@ def devices(
             console.line({"event": "device", **asdict(device)})
         else:
             mark = " (default)" if device.default else ""
-            console.result(
-                f"{FLAGS[device.kind]:<9} {device.index:<3} {device.name}{mark}  {device.detail}".rstrip()
-            )
+            # --screen takes no number, and the first screen.
+            number = "" if device.kind == "screen" else device.index
+            flag = "" if device.kind == "screen" and not device.default else FLAGS[device.kind]
+            console.result(f"{flag:<9} {number:<3} {device.name}{mark}  {device.detail}".rstrip())
     if not found and not console.json_lines:
         console.result("no devices; `udpconf send --test-pattern` and `--file` need none")
 

@@ -14,7 +14,7 @@ from typing import Annotated, Literal, NamedTuple
 import typer
 
 from udpconf import __version__, config
-from udpconf.cli.console import Console
+from udpconf.cli.console import Console, counted
 from udpconf.cli.devices import cameras, sound_devices
 from udpconf.cli.options import AudioPorts, JsonLines, Port, Quiet, Verbose, Version, flag
 from udpconf.errors import MissingDependencyError, PortInUseError, UdpconfError
@@ -68,7 +68,10 @@ def doctor(
     verbose: Verbose = 0,
     version: Version = False,
 ) -> None:
-    """Check this machine: Python, OpenCV, display, sound, UDP buffers, ports, disk. Ends with 1 if there is a fault."""
+    """Check this machine and say what mends it.
+
+    Looks at Python, OpenCV, display, cameras, sound, UDP buffers, ports and disk. Ends with 1 if there is a fault.
+    """
     console: Console = context.obj
     console.configure(json_lines=json_lines, quiet=quiet, verbose=verbose)
     verdicts = []
@@ -85,7 +88,9 @@ def doctor(
         console.line({"event": "doctor", "faults": faults, "warnings": warnings})
     else:
         console.result(
-            f"{faults} faults, {warnings} warnings" if faults or warnings else "everything is in order"
+            f"{counted(faults, 'fault')}, {counted(warnings, 'warning')}"
+            if faults or warnings
+            else "everything is in order"
         )
     raise typer.Exit(1 if faults else 0)
 

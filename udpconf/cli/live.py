@@ -69,7 +69,7 @@ class LiveStatistics:
         if self._live is not None:
             self._live.update(self._table(self._read().rows), refresh=True)
         elif self._console.json_lines:
-            self._console.line({"event": "stats", **self._read().fields})
+            self._console.line({"event": "stats", **_rounded(self._read().fields)})
         elif self._console.level > QUIET:
             line = self._read().line
             if line:
@@ -92,3 +92,14 @@ class LiveStatistics:
         for row in rows:
             table.add_row(*(escape(cell) for cell in row))
         return table
+
+
+def _rounded(fields: dict[str, Any]) -> dict[str, Any]:
+    """Rates to 0.1 kbit/s, everything else to 4 digits (a share to 0.01 %): what is meant, not what a float can hold."""
+
+    def one(name: str, value: Any) -> Any:
+        if isinstance(value, dict):
+            return _rounded(value)
+        return round(value, 1 if name.endswith("_kbps") else 4) if isinstance(value, float) else value
+
+    return {name: one(name, value) for name, value in fields.items()}

@@ -48,7 +48,8 @@ def _run() -> int:
     console = Console()
     stop_on_interrupt()
     try:
-        app(obj=console)
+        # Also through tools/demo and python -m, where it would be named after the interpreter.
+        app(obj=console, prog_name="udpconf")
     except SystemExit as done:  # how typer ends
         return done.code if isinstance(done.code, int) else 0
     except StopRequested as stop:

@@ -137,7 +137,7 @@ def send(
     verbose: Verbose = 0,
     version: Version = False,
 ) -> None:
-    """Send a camera, a file, the screen or a test pattern, with sound, to a server.
+    """Send a camera, a file, the screen or a pattern, with sound.
 
     A server that is lost is looked for again every second, for as long as this runs. The key q in the preview quits.
     """

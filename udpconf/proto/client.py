@@ -407,7 +407,7 @@ class ClientEndpoint:
             and self._session is not None
         ):
             self._goodbye_said = True
-            self._session.send_control(now_us, ControlKind.BYE, encode_bye(Bye("the client left")))
+            self._session.send_control(now_us, ControlKind.BYE, encode_bye(Bye("it said goodbye")))
 
     def _flush_session(self) -> None:
         session = self._session
