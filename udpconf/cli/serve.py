@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, Annotated, Any, NamedTuple
 import typer
 
 from udpconf import config
-from udpconf.cli.console import Console
+from udpconf.cli.console import Console, counted
 from udpconf.cli.live import LiveStatistics, Readout
 from udpconf.cli.options import (
     AudioPorts,
@@ -359,7 +359,7 @@ class _Serving:
             )
             for client_id, one in stats.items()
         ]
-        line = _count(len(stats), "sender") + "".join(
+        line = counted(len(stats), "sender") + "".join(
             f"; {one.name} {one.video_fps:.1f} fps {one.received_kbps:.0f} kbit/s loss {100 * one.loss_share:.1f} %"
             for one in stats.values()
         )
@@ -368,8 +368,8 @@ class _Serving:
     def _summarize(self, reason: str, seconds: float) -> None:
         self._console.event(
             "ended",
-            f"Ended ({reason}) after {seconds:.0f} s: {_count(len(self._joined), 'sender')}, "
-            f"{_count(self._files, 'recording')}.",
+            f"Ended ({reason}) after {seconds:.0f} s: {counted(len(self._joined), 'sender')}, "
+            f"{counted(self._files, 'recording')}.",
             reason=reason,
             seconds=round(seconds, 1),
             senders=len(self._joined),
@@ -380,7 +380,3 @@ class _Serving:
 def _place(address: tuple[str, int]) -> str:
     host, port = address
     return f"[{host}]:{port}" if ":" in host else f"{host}:{port}"
-
-
-def _count(number: int, what: str) -> str:
-    return f"{number} {what}" if number == 1 else f"{number} {what}s"
