@@ -125,3 +125,21 @@ def test_accents_fall_off_where_fonts_know_ascii_only() -> None:
 @pytest.mark.parametrize("any_script", [True, False])
 def test_nothing_that_steers_a_terminal_or_turns_text_around_is_drawn(any_script: bool) -> None:
     assert drawable("a\x00b\x1b[31mc\u202ed\u200be\ud800f\n", any_script=any_script) == "ab[31mcdef"
+
+
+def test_a_picture_without_a_signal_is_dimmed_and_says_so() -> None:
+    live = compose([tile(picture(WHITE), frames_per_second=30.0)], 640, 360)
+    silent = compose([tile(picture(WHITE), frames_per_second=30.0, silent_s=4)], 640, 360)
+    assert (live[60:300] == 255).all()
+    assert np.median(silent[60:300]) < 90
+    assert silent[160:200].max() > 150  # the words in the middle
+    # The caption says 0.0 fps, as that of one that never had any.
+    stopped = compose([tile(picture(WHITE), frames_per_second=0.0, silent_s=4)], 640, 360)
+    assert (silent == stopped).all()
+
+
+def test_the_empty_grid_has_as_many_lines_as_it_is_given() -> None:
+    def rows_with_text(waiting: str) -> int:
+        return int((compose([], 640, 360, waiting=waiting).max(axis=(1, 2)) > 100).sum())
+
+    assert rows_with_text("") < rows_with_text("one") < rows_with_text("one\ntwo")

@@ -125,7 +125,7 @@ class _Demo:
             server = stack.enter_context(Server(SERVER_HOST, 0, audio_ports=(low, high)))
             threads = [self._start_thread("events", self._note_recordings, server.events())]
             server.start_recording(settings.out)
-            self._open_window(stack)
+            self._open_window(stack, server)
             threads.append(self._start_thread("view", self._view, server))
             open_speaker(server, settings.speaker, self._console)
             host = self._open_network(stack, (server.port, *range(low, high + 1)))
@@ -158,15 +158,16 @@ class _Demo:
         thread.start()
         return thread
 
-    def _open_window(self, stack: ExitStack) -> None:
+    def _open_window(self, stack: ExitStack, server: "Server") -> None:
         from udpconf.cli.wall import open_wall
 
         self._wall, why_not = open_wall(
             self._settings.display,
             "udpconf demo",
             "grid",
-            "",
+            "Keys: q quits, f full screen",
             lambda key: self._quit.set() if key == "q" else None,
+            present=lambda: {client.id for client in server.clients()},
         )
         if self._wall is not None:
             stack.callback(self._wall.close)

@@ -53,6 +53,8 @@ LOOK_INTERVAL_S = 0.1
 CAPTION_INTERVAL_S = 1.0
 # A thread that ends with the server is waited for so long: one picture is decoded and drawn in a tenth of it.
 THREAD_END_S = 1.0
+# Said in the window while it is empty.
+KEYS = "Keys: q quits, r records, f full screen, m mutes, s saves a picture"
 # Fits 80 columns with an IPv4 address.
 COLUMNS = ("sender", "address", "fps", "kbit/s", "loss %", "holes", "skipped", "RTT ms", "delay ms", "rec")
 
@@ -220,8 +222,9 @@ class _Serving:
             self._settings.display,
             f"udpconf on port {server.port}",
             self._settings.layout.value,
-            f"udpconf send '{self._url(server)}'",
+            f"udpconf send '{self._url(server)}'\n{KEYS}",
             self._keys.put,
+            present=lambda: {client.id for client in server.clients()},
         )
         if self._wall is None:
             self._console.say(f"No window: {why_not}")

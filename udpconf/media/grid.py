@@ -62,6 +62,7 @@ class Tile(NamedTuple):
     loss_percent: float | None = None
     recording: bool = False
     muted: bool = False
+    silent_s: int | None = None  # seconds without a new picture, where there ought to be some
     note: str = ""  # shown in the middle of a tile without a picture, e.g. "sound only"
 
 
@@ -72,14 +73,14 @@ def compose(tiles: Sequence[Tile], width: int, height: int, *, waiting: str = ""
         tiles: in the order they should appear, row by row.
         width: of the canvas in pixels, at least 16.
         height: of the canvas in pixels, at least 16.
-        waiting: the line to show while there are no tiles, e.g. the address to join.
+        waiting: the lines to show while there are no tiles, e.g. the address to join.
 
     Returns:
         uint8[height, width, 3] BGR, owned by the caller.
     """
     canvas = np.full((height, width, 3), _BACKGROUND, np.uint8)
     if not tiles:
-        _draw_centred(canvas, ("Waiting for senders", waiting) if waiting else ("Waiting for senders",))
+        _draw_centred(canvas, ("Waiting for senders", *waiting.splitlines()))
         return canvas
     columns, rows = grid_shape(len(tiles))
     for index, tile in enumerate(tiles):
@@ -131,6 +132,9 @@ def drawable(text: str, *, any_script: bool = DRAWS_UNICODE) -> str:
 def _draw_tile(area: Picture, tile: Tile) -> None:
     if tile.image is not None and tile.image.size:
         _draw_letterboxed(area, tile.image)
+        if tile.silent_s is not None:  # or a frozen face would look like an attentive one
+            _darken(area)
+            _draw_centred(area, (f"no signal for {tile.silent_s} s",))
     else:
         area[:] = _PANEL
         _draw_centred(area, (tile.note or "no picture yet",))
@@ -183,7 +187,8 @@ def _draw_caption(area: Picture, tile: Tile) -> None:
 
     quality = []
     if tile.frames_per_second is not None:
-        quality.append(f"{tile.frames_per_second:.1f} fps")
+        # The rate is that of the last seconds; a silent sender has none now.
+        quality.append(f"{0.0 if tile.silent_s is not None else tile.frames_per_second:.1f} fps")
     if tile.loss_percent is not None:
         quality.append(f"{tile.loss_percent:.1f} % loss")
     time = "" if tile.capture_wall_us is None else utc_caption(tile.capture_wall_us)
