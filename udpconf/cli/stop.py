@@ -2,9 +2,13 @@
 
 import os
 import signal
+import time
 from types import FrameType
 
 INTERRUPTED = 130
+# One key press may come as two signals: to the terminal's group, and from a parent (timeout, a shell script) that passes
+# its own on. They are microseconds apart; nobody presses twice within this.
+SAME_PRESS_S = 0.5
 
 
 class StopRequested(BaseException):
@@ -21,14 +25,18 @@ class StopRequested(BaseException):
         self.exit_code = exit_code
 
 
-_requested = False
+_requested: tuple[int, float] | None = None  # the signal and when it came
 
 
 def _stop(number: int, _frame: FrameType | None) -> None:
     global _requested  # noqa: PLW0603  (a signal handler has nowhere else to remember)
-    if _requested:
+    now_s = time.monotonic()
+    if _requested is not None:
+        first, first_s = _requested
+        if number == first and now_s - first_s < SAME_PRESS_S:
+            return
         os._exit(128 + number)
-    _requested = True
+    _requested = (number, now_s)
     raise StopRequested("Ctrl-C", INTERRUPTED) if number == signal.SIGINT else StopRequested("SIGTERM", 0)
 
 
