@@ -41,6 +41,7 @@ class Connection:
 
     Attributes:
         host, port: where the server was said to be.
+        lost_reason: why the last session ended, in words; None while none has.
     """
 
     def __init__(self, host: str, port: int, config: ClientConfig) -> None:
@@ -54,6 +55,7 @@ class Connection:
         self._reached = threading.Condition()
         self._connected = self._welcomed = False
         self._failure: ConnectReason | None = None
+        self.lost_reason: str | None = None
         self._driven = _DrivenClient(
             ClientEndpoint(config, monotonic_us(), wall_us(), os.urandom), self._next_address
         )
@@ -120,10 +122,12 @@ class Connection:
                 host, _, *rest = self._addresses[0]
                 self._network.set_peer(AUDIO_PATH, (host, event.audio_port, *rest))
                 log.info("connected to %s, UDP port %s", host, self.port)
+            # Whoever has the sender says these two to people, in place and once.
             case Disconnected():
-                log.warning("lost %s: %s; trying again until it answers", self.host, event.reason)
+                self.lost_reason = event.reason
+                log.info("lost %s: %s; trying again until it answers", self.host, event.reason)
             case Failed() if self._welcomed:  # else connect() raises it
-                log.error("%s", self._error(event.reason, 0.0, []))
+                log.info("%s", self._error(event.reason, 0.0, []))
         with self._reached:
             self._connected = isinstance(event, Connected)
             if isinstance(event, Failed):

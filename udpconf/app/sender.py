@@ -151,6 +151,11 @@ class Sender:
         return self._connection.connected
 
     @property
+    def lost_reason(self) -> str | None:
+        """Why the last session ended, in words (silence, or what the server said), or None if none has yet."""
+        return self._connection.lost_reason
+
+    @property
     def error(self) -> ConnectError | None:
         """Why the server will not have us back (for example a new passphrase), or None."""
         return self._connection.error

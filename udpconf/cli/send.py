@@ -234,6 +234,12 @@ class _Sending:
                 stack.callback(sources.stop)
                 if sources.live:
                     sources.start(self._on_picture, self._on_sound)
+                self._console.event(
+                    "connecting",
+                    f"Connecting to {self._place} ...",
+                    host=settings.target.host,
+                    port=settings.target.port,
+                )
                 sender = self._sender = stack.enter_context(
                     Sender(
                         settings.target.host,
@@ -269,6 +275,15 @@ class _Sending:
                     self._last = sender.stats()
         except StopRequested as stop:
             reason = stop.reason
+            if self._sender is None:
+                self._console.event(
+                    "ended",
+                    f"Ended ({reason}) before {self._place} answered.",
+                    reason=reason,
+                    seconds=round(time.monotonic() - started_s, 1),
+                    frames_sent=0,
+                    audio_frames_sent=0,
+                )
             raise
         finally:
             if self._sender is not None:
@@ -330,8 +345,12 @@ class _Sending:
                     if connected:
                         self._console.event("reconnected", f"Connected again to {self._place}.", **where)
                     else:
+                        why = sender.lost_reason or "no reason known"
                         self._console.event(
-                            "reconnecting", f"Lost {self._place}; trying every second.", **where
+                            "reconnecting",
+                            f"Lost {self._place}: {why}; trying every second.",
+                            **where,
+                            reason=why,
                         )
                 live.tick()
         if sources.error is not None:
