@@ -5,11 +5,13 @@ import os
 import subprocess
 import sys
 import threading
+import time
 from collections import deque
 from typing import Any, Self
 
 # A run that takes longer hangs. The slowest (a dead address) is over after some 11 s.
 TIMEOUT_S = 60
+EVENT_TIMEOUT_S = 60.0
 
 
 def clean_environment(**more: str) -> dict[str, str]:
@@ -79,10 +81,13 @@ class Program:
 
     def event(self, name: str) -> dict[str, Any]:
         """The next JSON event of this name; others are passed over."""
+        deadline = time.monotonic() + EVENT_TIMEOUT_S
         while True:
             value: dict[str, Any] = json.loads(self.line())
             if value["event"] == name:
                 return value
+            # The statistics go on for ever: what never comes must fail the test, not hold it up.
+            assert time.monotonic() < deadline, f"no {name!r} event; the last was {value}"
 
     def end(self, number: int) -> int:
         """Send a signal and return the exit code."""

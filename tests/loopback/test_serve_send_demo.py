@@ -21,11 +21,12 @@ def serve(*arguments: str, port: int = 0, environment: dict[str, str] | None = N
 
 def wait_for_frames(server: Program) -> str:
     """The id of the client of whom some frames were shown whole."""
-    while True:
+    for _ in range(12):  # one each 5 s
         for client_id, stats in server.event("stats")["clients"].items():
             assert stats["received_kbps"] == round(stats["received_kbps"], 1)
             if stats["frames_whole"] >= FRAMES_TO_SEE:
                 return str(client_id)
+    raise AssertionError("no client was shown whole frames within a minute")
 
 
 def make_clip(path: Path, frames: int = 15) -> None:
