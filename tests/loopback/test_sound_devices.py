@@ -89,7 +89,7 @@ def test_a_device_that_does_not_exist_is_a_sentence_and_code_4(pulse: Pulse) -> 
     out, _ = player.communicate(timeout=30)
     (result,) = objects(out)
     assert player.returncode == 4
-    assert "there is no speaker 'gramophone'; there are: " in result["error"]
+    assert "There is no speaker 'gramophone'; there are: " in result["error"]
 
 
 def test_a_speaker_that_went_away_is_opened_again_when_it_comes_back(pulse: Pulse) -> None:
