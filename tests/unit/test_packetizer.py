@@ -8,7 +8,7 @@ from udpconf.frames import Codec, EncodedFrame, FrameDescription, Segment, Subsa
 from udpconf.limits import DATAGRAM_DEFAULT_BYTES, FRAME_MAX_BYTES
 from udpconf.proto.packetizer import DATA_SHARDS_PER_BLOCK, pack_segments, packetize
 from udpconf.wire.envelope import OVERHEAD_BYTES
-from udpconf.wire.frames import SHARD_PAYLOAD_BYTES, encode_video
+from udpconf.wire.frames import SHARD_PAYLOAD_BYTES, SHARD_PAYLOAD_MAX_BYTES, encode_video
 
 
 def test_shards_hold_whole_intervals_joined_by_their_restart_markers() -> None:
@@ -50,16 +50,16 @@ def test_a_large_frame_is_dealt_to_blocks_in_turn() -> None:
         assert len(own) <= DATA_SHARDS_PER_BLOCK
 
 
-@pytest.mark.parametrize("over", [-1, 0])
-def test_a_segment_up_to_the_payload_is_taken(over: int) -> None:
+@pytest.mark.parametrize("over", [-1, 0, SHARD_PAYLOAD_MAX_BYTES - SHARD_PAYLOAD_BYTES])
+def test_a_segment_up_to_the_largest_payload_is_taken_even_if_the_path_carries_less_by_now(over: int) -> None:
     description = FrameDescription(Codec.JPEG, 16, 16, 50, Subsampling.S420, 1)
     size = SHARD_PAYLOAD_BYTES + over
     assert len(packetize(EncodedFrame(description, (Segment(0, 1, bytes(size)),), 0), 0)) == 1
 
 
-def test_a_segment_over_the_payload_is_the_encoders_fault() -> None:
+def test_a_segment_over_the_largest_payload_is_the_encoders_fault() -> None:
     description = FrameDescription(Codec.JPEG, 16, 16, 50, Subsampling.S420, 1)
-    frame = EncodedFrame(description, (Segment(0, 1, bytes(SHARD_PAYLOAD_BYTES + 1)),), 0)
+    frame = EncodedFrame(description, (Segment(0, 1, bytes(SHARD_PAYLOAD_MAX_BYTES + 1)),), 0)
     with pytest.raises(LocalProtocolError, match="max_segment_bytes"):
         packetize(frame, 0)
 

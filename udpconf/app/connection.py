@@ -95,6 +95,11 @@ class Connection:
         return self._connected
 
     @property
+    def segment_max_bytes(self) -> int:
+        """The largest segment that fits a datagram on this path."""
+        return self._driven.endpoint.segment_max_bytes
+
+    @property
     def error(self) -> ConnectError | None:
         """Why there will be no session again, or None while there is hope."""
         failure = self._failure

@@ -26,12 +26,13 @@ from udpconf.config import (
 )
 from udpconf.errors import ConfigError, ConnectError, LocalProtocolError
 from udpconf.frames import Codec
-from udpconf.limits import MS, SECOND
+from udpconf.limits import DATAGRAM_MAX_BYTES, MS, SECOND
 from udpconf.media.opus import SAMPLE_RATE, OpusFramer
 from udpconf.media.picture import checked_picture
 from udpconf.media.rate import RateLimitedEncoder
 from udpconf.net.clock import monotonic_us
 from udpconf.proto.client import ClientConfig
+from udpconf.proto.path_mtu import CONFIRM_INTERVAL_US
 from udpconf.proto.stats import SenderStats
 
 # What a packet of sound adds to its Opus frame and the copy of the one before: IPv6 and UDP 48, envelope and tag 24, the
@@ -42,6 +43,8 @@ _SOUND_PACKETS_PER_SECOND = 100
 _SOUND_SMOOTHING = 1 / 50
 _SOUND_RESERVE = 1.1
 _SOUND_FIRST_BYTES = 41.0
+# The largest datagram every 3 s, to see that it still passes (proto/path_mtu.py).
+_PROBES_KBPS = (DATAGRAM_MAX_BYTES + 48) * 8 / 1000 / (CONFIRM_INTERVAL_US / SECOND)
 # The pictures' part of the ceiling when sound leaves them next to nothing.
 _VIDEO_MIN_KBPS = 10.0
 
@@ -188,7 +191,7 @@ class Sender:
                 self._dropped_away += 1
                 return frame_id
             self._encoder.set_ceiling(self._video_kbps())
-            encoded = self._encoder.encode(image, capture_us)
+            encoded = self._encoder.encode(image, capture_us, self._connection.segment_max_bytes)
             if encoded is not None:
                 self._connection.post(lambda endpoint, now_us: endpoint.send_frame(now_us, frame_id, encoded))
         return frame_id
@@ -238,12 +241,13 @@ class Sender:
             raise error
 
     def _video_kbps(self) -> float:
-        """What sound leaves of the ceiling, for as long as there is any."""
+        """What the probes of the path leave of the ceiling, and sound, for as long as there is any."""
+        ceiling_kbps = self._max_bitrate_kbps - _PROBES_KBPS
         if self._sound_us is None or monotonic_us() - self._sound_us > SECOND:
-            return self._max_bitrate_kbps
+            return max(ceiling_kbps, _VIDEO_MIN_KBPS)
         packet_bytes = 2 * self._sound_bytes + _SOUND_OVERHEAD_BYTES
         sound_kbps = packet_bytes * _SOUND_PACKETS_PER_SECOND * 8 / 1000 * _SOUND_RESERVE
-        return max(self._max_bitrate_kbps - sound_kbps, _VIDEO_MIN_KBPS)
+        return max(ceiling_kbps - sound_kbps, _VIDEO_MIN_KBPS)
 
     def _post_audio(self, data: bytes, capture_us: int) -> None:
         self._sound_bytes += (len(data) - self._sound_bytes) * _SOUND_SMOOTHING

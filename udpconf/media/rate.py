@@ -25,7 +25,7 @@ DEFAULT_SEGMENT_BYTES = DATAGRAM_DEFAULT_BYTES - 64
 # What a datagram adds to its segment: IPv6 and UDP 48, envelope and tag 24, shard header 27. (IPv4 is 20 shorter.)
 DATAGRAM_OVERHEAD_BYTES = 48 + 24 + 27
 # A datagram's segments are some 93 % of what it has room for (measured with intervals of a quarter of it).
-_TYPICAL_SEGMENT_BYTES = 0.93 * DEFAULT_SEGMENT_BYTES
+_TYPICAL_FILL = 0.93
 # Of the ceiling, what any second may hold; the rest is for pings and acknowledgements (1.2 kbit/s), and because datagrams
 # leave some milliseconds after the capture by which the second is told here.
 _SECOND_SHARE = 0.98
@@ -117,7 +117,7 @@ class RateLimitedEncoder:
             LocalProtocolError: it is not a picture.
         """
         room = self._earn(capture_us) - DATAGRAM_OVERHEAD_BYTES
-        room /= 1 + DATAGRAM_OVERHEAD_BYTES / _TYPICAL_SEGMENT_BYTES
+        room /= 1 + DATAGRAM_OVERHEAD_BYTES / (_TYPICAL_FILL * max_segment_bytes)
         if self._balance <= 0:
             self.frames_skipped += 1
             return None

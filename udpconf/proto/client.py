@@ -14,7 +14,8 @@ from collections.abc import Callable
 from typing import Literal, NamedTuple
 
 from udpconf.frames import EncodedFrame
-from udpconf.limits import MS, REJOIN_AFTER_US, SECOND
+from udpconf.limits import DATAGRAM_DEFAULT_BYTES, MS, REJOIN_AFTER_US, SECOND
+from udpconf.proto.audio_binding import AudioBinding
 from udpconf.proto.audio_packets import AudioPacketizer
 from udpconf.proto.client_handshake import ClientHandshake
 from udpconf.proto.crypto import Direction
@@ -39,21 +40,16 @@ from udpconf.wire.control import (
 from udpconf.wire.envelope import Channel, MalformedPacket, decode_envelope_untrusted
 from udpconf.wire.frames import (
     TOKEN_BYTES,
-    AudioBind,
     AudioBound,
     Control,
     Feedback,
     encode_audio,
-    encode_audio_bind,
     encode_video,
+    shard_payload_bytes,
 )
 
 State = Literal["connecting", "connected", "reconnecting", "closed", "failed"]
 
-# AUDIO_BIND is repeated like a HELLO. When the audio range is blocked by a firewall while the main port works, sound
-# moves to the main port, rather than being lost in silence.
-BIND_RETRY_US = 100 * MS
-BIND_GIVE_UP_US = 1500 * MS
 # "Tries again every second for as long as it runs": a handshake that failed for want of a place starts anew.
 RETRY_US = 1 * SECOND
 # The BYE may be lost: so long the endpoint waits for its acknowledgement.
@@ -85,7 +81,6 @@ class ClientEndpoint:
         self, config: ClientConfig, now_us: int, now_wall_us: int, entropy: Callable[[int], bytes]
     ) -> None:
         self.state: State = "connecting"
-        self.audio_port: int | None = None  # 0: muxed on the main port
         self._config = config
         self._entropy = entropy
         self._wall_offset_us = now_wall_us - now_us
@@ -98,13 +93,11 @@ class ClientEndpoint:
         self._connection_id = bytes(8)
         self._pacer = Pacer(config.max_bitrate_kbps)
         self._audio = AudioPacketizer()
+        self._binding = AudioBinding()
         self._transmits: deque[Transmit] = (
             deque()
         )  # drained after every input: never longer than one input makes it
         self._events: deque[ClientEvent] = deque()
-        self._bind_token: bytes | None = None
-        self._bind_at_us: int | None = None
-        self._bind_since_us = 0
         self._close_at_us: int | None = None
         self._goodbye_said = False
         self._stats = SenderStats()
@@ -121,17 +114,17 @@ class ClientEndpoint:
         if self.state != "connected":
             self._stats.frames_dropped_away += 1
             return
-        self._pacer.push([encode_video(shard) for shard in packetize(encoded, frame_id)])
+        self._pacer.push(
+            [encode_video(shard) for shard in packetize(encoded, frame_id, self.segment_max_bytes)]
+        )
         self._stats.frames_sent += 1
         self._drain_pacer(now_us)
 
     def send_audio(self, now_us: int, data: bytes, capture_us: int) -> None:
-        """Send 10 ms of Opus; without a bound audio channel it is dropped."""
-        if self.state != "connected" or self._session is None or self.audio_port is None:
+        """Send 10 ms of Opus; until the audio channel is bound, which takes a round trip, it is dropped."""
+        if self.state != "connected" or self._session is None or not self._binding.ready:
             return
-        if self._bind_token is not None:
-            return  # AUDIO_BOUND is a round trip away
-        path = AUDIO_PATH if self.audio_port else MAIN_PATH
+        path = AUDIO_PATH if self._binding.port else MAIN_PATH
         packet = encode_audio(self._audio.packetize(data, capture_us))
         self._transmits.append(Transmit(path, None, self._session.seal(Channel.AUDIO, packet)))
         self._stats.audio_frames_sent += 1
@@ -169,10 +162,9 @@ class ClientEndpoint:
             return
         for frame in session.handle_datagram(now_us, data, envelope):
             if isinstance(frame, Control):
-                self._handle_control(now_us, frame)
+                self._handle_control(now_us, session, frame)
             elif isinstance(frame, AudioBound):
-                if frame.token == self._bind_token:
-                    self._bind_token = self._bind_at_us = None
+                self._binding.handle_bound(frame)
             elif isinstance(frame, Feedback):
                 self._handle_feedback(now_us, frame)
         if self.state == "reconnecting" and self._session is session and session.last_heard_us == now_us:
@@ -199,7 +191,7 @@ class ClientEndpoint:
             if rejoin_at_us is not None and now_us >= rejoin_at_us:
                 self._lose(now_us, "nothing heard from the server for 2 s", keep_session=True)
             self._recent.mark(now_us, self._bytes_sent)
-            self._retry_bind(now_us)
+            self._bind_audio(now_us, session)
             self._drain_pacer(now_us)
             self._say_goodbye(now_us)
         self._flush_session()
@@ -215,11 +207,15 @@ class ClientEndpoint:
     def poll_timeout(self) -> int | None:
         if self.state in ("closed", "failed"):
             return None
-        times = [self._retry_at_us, self._close_at_us, self._bind_at_us, self._rejoin_at_us]
+        times = [self._retry_at_us, self._close_at_us, self._rejoin_at_us]
         if self._handshake is not None:
             times.append(self._handshake.poll_timeout())
         if self._session is not None:
-            times += (self._session.poll_timeout(), self._pacer.poll_timeout())
+            times += (
+                self._session.poll_timeout(),
+                self._binding.poll_timeout(),
+                self._pacer.poll_timeout(),
+            )
         return min((time for time in times if time is not None), default=None)
 
     def stats(self, now_us: int) -> SenderStats:
@@ -232,6 +228,7 @@ class ClientEndpoint:
         if session is not None:
             rtt_us = session.round_trip.latest_rtt_us
             stats.rtt_ms = None if rtt_us is None else session.round_trip.smoothed_rtt_us / MS
+            stats.datagram_bytes = session.datagram_bytes
             stats.packets_sent = self._earlier_packets + session.counters.packets_sent
         seconds, (grown,) = self._recent.since(now_us, self._bytes_sent)
         stats.sent_kbps = grown * 8 / 1000 / seconds if seconds else 0.0
@@ -244,6 +241,17 @@ class ClientEndpoint:
             stats.server_frames_skipped = seen.frames_skipped
             stats.server_playout_delay_ms = seen.playout_delay_us / MS
         return stats
+
+    @property
+    def audio_port(self) -> int | None:
+        """Where the server listens for our sound; 0: on the main port; None: it has not said yet."""
+        return self._binding.port
+
+    @property
+    def segment_max_bytes(self) -> int:
+        """The largest segment that fits a datagram on this path; any thread may read it."""
+        session = self._session
+        return shard_payload_bytes(DATAGRAM_DEFAULT_BYTES if session is None else session.datagram_bytes)
 
     # --- inside ---
 
@@ -295,13 +303,19 @@ class ClientEndpoint:
             self._earlier_bytes += self._session.counters.bytes_sent
             self._earlier_packets += self._session.counters.packets_sent
         self._connection_id = handshake.client_connection_id
-        self._session = Session(established.keys, Direction.CLIENT_TO_SERVER, established.session_id, now_us)
+        config = self._config
+        self._session = Session(
+            established.keys,
+            Direction.CLIENT_TO_SERVER,
+            established.session_id,
+            now_us,
+            large_datagrams=config.video,
+        )
         self._pacer.clear()
-        self.audio_port = None  # the one before is another session's, perhaps another server's
+        self._binding = AudioBinding()  # the port before is another session's, perhaps another server's
         self._audio = AudioPacketizer()
         self._feedback = None
         self._loss = Recent()
-        config = self._config
         offer = Offer(0)
         offer |= Offer.VIDEO if config.video else Offer(0)
         offer |= Offer.AUDIO if config.audio else Offer(0)
@@ -318,7 +332,7 @@ class ClientEndpoint:
         self._session.send_control(now_us, ControlKind.CONFIRM, encode_confirm(confirm))
         self._session.handle_timeout(now_us, now_us + self._wall_offset_us)
 
-    def _handle_control(self, now_us: int, control: Control) -> None:
+    def _handle_control(self, now_us: int, session: Session, control: Control) -> None:
         try:
             if control.kind == ControlKind.WELCOME:
                 welcome = decode_welcome_untrusted(control.body)
@@ -327,13 +341,8 @@ class ClientEndpoint:
                         self._stats.reconnects += 1
                     self.state = "connected"
                     self._retry_at_us = self._handshake = None
-                    self.audio_port = welcome.audio_port
-                    if welcome.audio_port and self._config.audio:
-                        self._bind_token = self._entropy(TOKEN_BYTES)
-                        self._bind_since_us = self._bind_at_us = now_us
-                        self._retry_bind(now_us)
-                    else:
-                        self._bind_token = self._bind_at_us = None
+                    self._binding.begin(now_us, welcome.audio_port, self._entropy(TOKEN_BYTES))
+                    self._bind_audio(now_us, session)
                     self._events.append(Connected(welcome.audio_port, welcome.latency_ms * MS or None))
             elif control.kind == ControlKind.BYE:
                 reason = decode_bye_untrusted(control.body).reason
@@ -345,8 +354,7 @@ class ClientEndpoint:
                 elif self._close_at_us is None:
                     self._lose(now_us, f"the server said goodbye: {reason}", keep_session=False)
         except MalformedPacket:
-            if self._session is not None:
-                self._session.counters.packets_malformed += 1
+            session.counters.packets_malformed += 1
 
     def _handle_feedback(self, now_us: int, feedback: Feedback) -> None:
         self._feedback = feedback
@@ -363,33 +371,24 @@ class ClientEndpoint:
             self._earlier_packets += self._session.counters.packets_sent
             self._session = None
             self._retry_at_us = now_us + RETRY_US
-        self._bind_token = self._bind_at_us = None
         if self._handshake is None and self._retry_at_us is None:
             self._handshake = self._new_handshake(now_us)
             self._follow_handshake(now_us)
 
     def _resume(self) -> None:
         """The silent session spoke again before a new one was made."""
-        if self.audio_port is None:
+        if self._binding.port is None:
             return  # it is the new session, whose WELCOME is on its way
         if self._handshake is not None or self._retry_at_us is not None:
             self._handshake = self._retry_at_us = None
             self.state = "connected"
             self._stats.reconnects += 1
-            self._events.append(Connected(self.audio_port, None))
+            self._events.append(Connected(self._binding.port, None))
 
-    def _retry_bind(self, now_us: int) -> None:
-        if self._bind_token is None or self._bind_at_us is None or now_us < self._bind_at_us:
-            return
-        if self._session is None:
-            return
-        if now_us - self._bind_since_us >= BIND_GIVE_UP_US:
-            self.audio_port = 0
-            self._bind_token = self._bind_at_us = None
-            return
-        bind = self._session.seal(Channel.AUDIO, encode_audio_bind(AudioBind(self._bind_token)))
-        self._transmits.append(Transmit(AUDIO_PATH, None, bind))
-        self._bind_at_us = now_us + BIND_RETRY_US
+    def _bind_audio(self, now_us: int, session: Session) -> None:
+        plaintext = self._binding.handle_timeout(now_us)
+        if plaintext is not None:
+            self._transmits.append(Transmit(AUDIO_PATH, None, session.seal(Channel.AUDIO, plaintext)))
 
     def _drain_pacer(self, now_us: int) -> None:
         session = self._session

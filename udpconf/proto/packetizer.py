@@ -7,7 +7,7 @@ turn, so that the parity of one block (at most 255 shards in GF(2^8)) meets only
 from udpconf.errors import LocalProtocolError
 from udpconf.frames import Codec, EncodedFrame, Segment, separator
 from udpconf.limits import FRAME_MAX_BYTES, SHARDS_PER_FRAME_MAX
-from udpconf.wire.frames import SHARD_PAYLOAD_BYTES, VideoShard
+from udpconf.wire.frames import SHARD_PAYLOAD_BYTES, SHARD_PAYLOAD_MAX_BYTES, VideoShard
 
 # Half of GF(2^8): as much parity as data stays possible in every block.
 DATA_SHARDS_PER_BLOCK = 128
@@ -15,7 +15,10 @@ INTERVALS_PER_SHARD_MAX = 0xFFFF
 
 
 def pack_segments(frame: EncodedFrame, payload_bytes: int = SHARD_PAYLOAD_BYTES) -> list[Segment]:
-    """Join neighbouring segments while they fit; lz4 blocks stay as they are, each fills its shard by construction."""
+    """Join neighbouring segments while they fit; lz4 blocks stay as they are, each fills its shard by construction.
+
+    A segment that was made for larger datagrams than the path carries by now goes out nevertheless.
+    """
     codec = frame.description.codec
     if codec == Codec.LZ4:
         packed = list(frame.segments)
@@ -43,21 +46,23 @@ def pack_segments(frame: EncodedFrame, payload_bytes: int = SHARD_PAYLOAD_BYTES)
         if parts:
             packed.append(Segment(first, count, b"".join(parts)))
     largest = max((len(segment.data) for segment in packed), default=0)
-    if largest > payload_bytes:
+    if largest > max(payload_bytes, SHARD_PAYLOAD_MAX_BYTES):
         raise LocalProtocolError(
-            f"A segment of {largest} bytes does not fit into a datagram's {payload_bytes}; "
+            f"A segment of {largest} bytes does not fit into a datagram's {SHARD_PAYLOAD_MAX_BYTES}; "
             "the encoder was given another max_segment_bytes."
         )
     return packed
 
 
-def packetize(frame: EncodedFrame, frame_id: int, stream: int = 0) -> list[VideoShard]:
+def packetize(
+    frame: EncodedFrame, frame_id: int, payload_bytes: int = SHARD_PAYLOAD_BYTES, stream: int = 0
+) -> list[VideoShard]:
     """Cut a frame into data shards, in the order in which they are sent.
 
     Raises:
         LocalProtocolError: a segment, or the frame, is larger than limits.py allows.
     """
-    segments = pack_segments(frame)
+    segments = pack_segments(frame, payload_bytes)
     if len(segments) > SHARDS_PER_FRAME_MAX or frame.coded_size > FRAME_MAX_BYTES:
         raise LocalProtocolError(
             f"A frame of {frame.coded_size} bytes in {len(segments)} datagrams is over the limit of {FRAME_MAX_BYTES} "

@@ -7,14 +7,16 @@ the endpoints' business: ``handle_datagram`` gives back the frames that are not 
 
 from collections import deque
 
-from udpconf.limits import PING_INTERVAL_US
+from udpconf.limits import DATAGRAM_DEFAULT_BYTES, PING_INTERVAL_US
 from udpconf.proto.control import ControlReceiver, ControlSender
 from udpconf.proto.crypto import Direction, PacketKey, SessionKeys
+from udpconf.proto.path_mtu import PathMtu
 from udpconf.proto.replay_window import ReplayWindow
 from udpconf.proto.rtt import RoundTrip
 from udpconf.proto.stats import SessionCounters
 from udpconf.wire.envelope import (
     HEADER_BYTES,
+    OVERHEAD_BYTES,
     PACKET_NUMBER_BYTES,
     Channel,
     Envelope,
@@ -22,6 +24,7 @@ from udpconf.wire.envelope import (
     encode_envelope_start,
 )
 from udpconf.wire.frames import (
+    PADDING,
     AudioBind,
     Control,
     ControlAck,
@@ -62,7 +65,16 @@ class _ChannelState:
 class Session:
     """The secure and living part of a connection; owned and driven by one endpoint."""
 
-    def __init__(self, keys: SessionKeys, outbound: Direction, destination_id: int, now_us: int) -> None:
+    def __init__(
+        self,
+        keys: SessionKeys,
+        outbound: Direction,
+        destination_id: int,
+        now_us: int,
+        *,
+        large_datagrams: bool = False,
+    ) -> None:
+        """``large_datagrams``: find out how large they may be, for this end has much to send."""
         inbound = (
             Direction.SERVER_TO_CLIENT
             if outbound is Direction.CLIENT_TO_SERVER
@@ -85,8 +97,10 @@ class Session:
         self._control_out = ControlSender()
         self._control_in = ControlReceiver()
         self._outbox: deque[bytes] = deque(maxlen=OUTBOX_MAX)
+        self._path_mtu = PathMtu(now_us) if large_datagrams else None
         self._pings_sent = 0
         self._ping_at_us = now_us
+        self._pinged_us = now_us - 1
 
     # --- inputs ---
 
@@ -126,6 +140,8 @@ class Session:
                 ping = frame
             elif isinstance(frame, Pong):
                 self.round_trip.handle_pong(frame.ping_sent_us, frame.received_us, frame.sent_us, now_us)
+                if self._path_mtu is not None:
+                    self._path_mtu.handle_pong(frame.ping_sent_us, now_us)
             elif isinstance(frame, Control):
                 passed_on += self._control_in.handle(frame)
                 control_came = True
@@ -149,10 +165,14 @@ class Session:
         for control in self._control_out.handle_timeout(now_us, self.round_trip.timeout_us):
             self._outbox.append(encode_control(control))
         if now_us >= self._ping_at_us:
-            self._outbox.append(encode_ping(Ping(now_us, wall_us)))
+            self._ping(now_us, wall_us)
             self._pings_sent += 1
             few = self._pings_sent < FIRST_PINGS
             self._ping_at_us = now_us + (FIRST_PING_INTERVAL_US if few else PING_INTERVAL_US)
+        if self._path_mtu is not None:
+            size = self._path_mtu.poll_probe(now_us, self.round_trip.timeout_us)
+            if size is not None:
+                self._path_mtu.handle_sent(self._ping(now_us, wall_us, size))
 
     def send_control(self, now_us: int, kind: int, body: bytes) -> None:
         control = self._control_out.send(now_us, kind, body, self.round_trip.timeout_us)
@@ -165,8 +185,11 @@ class Session:
         return self._outbox.popleft() if self._outbox else None
 
     def poll_timeout(self) -> int:
+        at_us = self._ping_at_us
         resend_at_us = self._control_out.poll_timeout()
-        return self._ping_at_us if resend_at_us is None else min(resend_at_us, self._ping_at_us)
+        if resend_at_us is not None:
+            at_us = min(at_us, resend_at_us)
+        return at_us if self._path_mtu is None else min(at_us, self._path_mtu.poll_timeout())
 
     def seal(self, channel: Channel, plaintext: bytes) -> bytes:
         """The datagram for a plaintext, under the channel's next packet number."""
@@ -179,7 +202,19 @@ class Session:
         self.counters.bytes_sent += len(datagram)
         return datagram
 
+    def _ping(self, now_us: int, wall_us: int, datagram_bytes: int = 0) -> int:
+        """Put a PING into the outbox, padded to a size if one is given; returns its time, which no other PING has."""
+        self._pinged_us = max(now_us, self._pinged_us + 1)
+        ping = encode_ping(Ping(self._pinged_us, wall_us))
+        self._outbox.append(ping.ljust(datagram_bytes - OVERHEAD_BYTES, bytes((PADDING,))))
+        return self._pinged_us
+
     # --- views ---
+
+    @property
+    def datagram_bytes(self) -> int:
+        """The largest datagram that the path is known to carry."""
+        return DATAGRAM_DEFAULT_BYTES if self._path_mtu is None else self._path_mtu.datagram_bytes
 
     @property
     def control_idle(self) -> bool:

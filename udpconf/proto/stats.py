@@ -3,7 +3,7 @@
 from collections import deque
 from dataclasses import dataclass, field
 
-from udpconf.limits import SECOND
+from udpconf.limits import DATAGRAM_DEFAULT_BYTES, SECOND
 
 # The live numbers (rates, loss) look back so far, in steps of so much.
 RECENT_US = 5 * SECOND
@@ -120,6 +120,7 @@ class SenderStats:
     packets_sent: int = 0
     bytes_sent: int = 0
     sent_kbps: float = 0.0
+    datagram_bytes: int = DATAGRAM_DEFAULT_BYTES  # the largest that the path is known to carry, UDP payload
     frames_sent: int = 0
     frames_dropped_away: int = 0  # accepted while there was no connection
     frames_dropped_pacer: int = 0

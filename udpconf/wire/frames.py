@@ -23,6 +23,7 @@ from udpconf.frames import Codec, FrameDescription, Subsampling
 from udpconf.limits import (
     CONTROL_BODY_MAX_BYTES,
     DATAGRAM_DEFAULT_BYTES,
+    DATAGRAM_MAX_BYTES,
     OPUS_FRAME_MAX_BYTES,
     PICTURE_MAX_HEIGHT,
     PICTURE_MAX_WIDTH,
@@ -52,6 +53,7 @@ VIDEO_HEADER_BYTES = _VIDEO.size
 # A parity shard codes its data shards' places as well as their bytes: length u16, first interval u24, count u16.
 PARITY_PREFIX_BYTES = 7
 SHARD_PAYLOAD_BYTES = DATAGRAM_DEFAULT_BYTES - OVERHEAD_BYTES - VIDEO_HEADER_BYTES - PARITY_PREFIX_BYTES
+SHARD_PAYLOAD_MAX_BYTES = SHARD_PAYLOAD_BYTES + DATAGRAM_MAX_BYTES - DATAGRAM_DEFAULT_BYTES
 
 
 class Ping(NamedTuple):
@@ -149,6 +151,11 @@ def encode_audio_bind(bind: AudioBind) -> bytes:
 
 def encode_audio_bound(bound: AudioBound) -> bytes:
     return _TOKEN.pack(AUDIO_BOUND, bound.token)
+
+
+def shard_payload_bytes(datagram_bytes: int) -> int:
+    """What a datagram of this size leaves for a shard's segment."""
+    return SHARD_PAYLOAD_BYTES + datagram_bytes - DATAGRAM_DEFAULT_BYTES
 
 
 def encode_video(shard: VideoShard) -> bytes:
