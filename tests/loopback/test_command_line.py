@@ -48,6 +48,7 @@ def test_a_wrong_flag_is_usage_and_ends_with_2() -> None:
         ("serve", "--audio-ports", "7000-6000"),
         ("send", "--loop", "--test-pattern"),
         ("send", "--tone", "300", "--no-video"),
+        ("send", "--no-video", "--preview"),
     ):
         done = run(*arguments)
         assert (done.returncode, done.stdout) == (2, ""), arguments

@@ -2,11 +2,12 @@
 
 import json
 import signal
+import time
 from pathlib import Path
 
 import cv2
 
-from tests.loopback.program import Program, run
+from tests.loopback.program import TIMEOUT_S, Program, run
 from tests.loopback.xvfb import Xvfb
 from udpconf.media.native import av
 
@@ -133,3 +134,46 @@ def test_the_demo_says_it_in_words(tmp_path: Path) -> None:
     assert done.returncode == 0, done.stderr
     for word in ("sender-1", "sender-2", "shown whole", "p99", "recording", "ffplay", "grid.png"):
         assert word in done.stdout
+
+
+def test_a_demo_that_is_stopped_tells_what_came_until_then(tmp_path: Path) -> None:
+    with Program("demo", "--seconds", "600", "--out", str(tmp_path), "--json", "--no-display") as demo:
+        deadline_s = time.monotonic() + TIMEOUT_S
+        while sum(path.stat().st_size for path in tmp_path.glob("*.mkv")) < 100_000:
+            assert time.monotonic() < deadline_s, demo.errors
+            time.sleep(0.1)
+        assert demo.end(signal.SIGINT) == 130
+        event = demo.event("demo")
+    assert event["senders"][0]["frames_whole"] > 0
+    assert Path(event["picture"]) == tmp_path / "grid.png"
+    assert Path(event["picture"]).exists()
+
+
+def test_one_press_of_ctrl_c_that_comes_as_two_signals_ends_in_order(tmp_path: Path) -> None:
+    with serve("--record", str(tmp_path)) as server:
+        server.event("listening")
+        server.process.send_signal(signal.SIGINT)
+        assert server.end(signal.SIGINT) == 130
+        assert server.event("ended")["reason"] == "Ctrl-C"
+
+
+def test_a_sender_says_where_it_connects_and_what_the_server_said_when_it_went(tmp_path: Path) -> None:
+    with serve() as server:
+        url = server.event("listening")["url"]
+        with Program("send", url, "--test-pattern", "--json") as sender:
+            connecting = sender.event("connecting")
+            assert (connecting["host"], connecting["port"]) == (
+                "127.0.0.1",
+                int(url.split(":")[2].split("/")[0]),
+            )
+            sender.event("connected")
+            assert server.end(signal.SIGTERM) == 0
+            assert "the server ends" in sender.event("reconnecting")["reason"]
+
+
+def test_a_server_without_senders_does_not_repeat_itself() -> None:
+    with Program("serve", "--host", "127.0.0.1", "--port", "0", "--open", "--no-display") as server:
+        server.line()
+        time.sleep(11)  # two looks at the statistics
+        assert server.end(signal.SIGTERM) == 0
+    assert sum("0 senders" in line and "Ended" not in line for line in server.errors) == 1

@@ -14,7 +14,7 @@ import typer
 from udpconf.cli.console import Console
 from udpconf.cli.options import Display, JsonLines, Quiet, SpeakerName, Verbose, Version, flag
 from udpconf.cli.sound import open_speaker
-from udpconf.cli.stop import stop_on_terminate
+from udpconf.cli.stop import StopRequested, stop_on_terminate
 from udpconf.cli.window import require_display
 from udpconf.errors import ConfigError, UdpconfError
 
@@ -113,12 +113,14 @@ class _Demo:
         self._participants: dict[str, _Participant] = {}  # by name
         self._recordings: list[Path] = []
         self._quit = threading.Event()
+        self._seconds = settings.seconds  # that it really ran
         self._wall: Wall | None = None
 
     def run(self) -> None:
         from udpconf.app.server import Server
 
         settings, console = self._settings, self._console
+        stopped: StopRequested | None = None
         require_display(settings.display)
         low, high = _free_ports(settings.senders)
         with ExitStack() as stack:
@@ -140,7 +142,14 @@ class _Demo:
                 )
                 + " (Ctrl-C ends it) ..."
             )
-            self._wait()
+            started_s = time.monotonic()
+            try:
+                self._wait()
+            except StopRequested as stop:
+                if not all(participant.delays_ms for participant in self._participants.values()):
+                    raise
+                stopped = stop  # what came until then is worth telling
+            self._seconds = time.monotonic() - started_s
             # Afterwards the end of the sound is concealed too, until its jitter buffer believes it.
             concealed = {stats.name: stats.audio_frames_concealed for stats in server.stats().values()}
             for participant in self._participants.values():
@@ -150,6 +159,8 @@ class _Demo:
         for thread in threads:  # they end with the server, and the recordings are closed then
             thread.join(THREAD_END_S)
         self._report(self._draw())
+        if stopped is not None:
+            raise stopped
 
     # --- setting up --------------------------------------------------------------------------------------------------
 
@@ -286,7 +297,7 @@ class _Demo:
             Tile(
                 **_tile_fields(frame),
                 image=frame.image,
-                frames_per_second=participant.figures["frames_sent"] / self._settings.seconds,
+                frames_per_second=participant.figures["frames_sent"] / self._seconds,
                 loss_percent=100 * participant.figures["loss_share"],
                 recording=True,
             )

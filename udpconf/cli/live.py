@@ -1,4 +1,6 @@
-"""Statistics while the program runs: a table on a terminal, elsewhere a line each 5 s, with --json an object each 5 s."""
+"""Statistics while the program runs: a table on a terminal, elsewhere a line each 5 s if it differs from the last one,
+with --json an object each 5 s.
+"""
 
 import time
 from collections.abc import Callable, Sequence
@@ -38,6 +40,7 @@ class LiveStatistics:
         self._columns = columns
         self._read = read
         self._live: Any = None
+        self._last_line = ""
         self._next_s = time.monotonic() + LINE_INTERVAL_S
 
     def __enter__(self) -> Self:
@@ -72,8 +75,9 @@ class LiveStatistics:
             self._console.line({"event": "stats", **_rounded(self._read().fields)})
         elif self._console.level > QUIET:
             line = self._read().line
-            if line:
+            if line != self._last_line:  # nothing new, as while nobody is there: no line
                 self._console.say(line)
+            self._last_line = line
 
     def _table(self, rows: Sequence[Sequence[str]]) -> Any:
         from rich.markup import escape

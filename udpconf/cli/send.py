@@ -188,6 +188,9 @@ def _refuse_idle_flags(context: typer.Context, picture: Picture) -> None:
             raise typer.BadParameter(
                 f"--{parameter} does nothing without --{needed_flag}; add it, or leave it out."
             )
+    preview = context.params["preview"] and _source_of(context, "preview") == "COMMANDLINE"
+    if picture is Picture.NONE and preview:
+        raise typer.BadParameter("--preview has nothing to show with --no-video; leave one of them out.")
 
 
 def _lowest_quality(context: typer.Context, quality: int, min_quality: int) -> int:

@@ -362,6 +362,7 @@ class _Serving:
             )
             for client_id, one in stats.items()
         ]
+        rows = rows or [("waiting for senders", "", "", "", "", "", "", "", "", "")]
         line = counted(len(stats), "sender") + "".join(
             f"; {one.name} {one.video_fps:.1f} fps {one.received_kbps:.0f} kbit/s loss {100 * one.loss_share:.1f} %"
             for one in stats.values()

@@ -15,6 +15,7 @@ from typing import Literal, NamedTuple
 
 from udpconf.frames import EncodedFrame
 from udpconf.limits import DATAGRAM_DEFAULT_BYTES, MS, REJOIN_AFTER_US, SECOND
+from udpconf.names import clean_name
 from udpconf.proto.audio_binding import AudioBinding
 from udpconf.proto.audio_packets import AudioPacketizer
 from udpconf.proto.client_handshake import ClientHandshake
@@ -345,7 +346,7 @@ class ClientEndpoint:
                     self._bind_audio(now_us, session)
                     self._events.append(Connected(welcome.audio_port, welcome.latency_ms * MS or None))
             elif control.kind == ControlKind.BYE:
-                reason = decode_bye_untrusted(control.body).reason
+                reason = clean_name(decode_bye_untrusted(control.body).reason)
                 self._flush_session()
                 if self.state == "connecting":
                     # The last place went between our ACCEPT and our CONFIRM.
