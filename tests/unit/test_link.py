@@ -54,7 +54,7 @@ def conserved(counters: LinkCounters) -> bool:
 def test_a_perfect_wire_delivers_at_once_and_in_order() -> None:
     link, out = run(LinkConditions(), 100)
     assert out == [(number * 1000, number) for number in range(100)]
-    assert link.counters == LinkCounters(100, 100, 0, 0, 0, 0, 0, 120_000, 120_000)
+    assert link.counters == LinkCounters(100, 100, 0, 0, 0, 0, 0, 120_000, 120_000, 0)
 
 
 def test_a_packet_comes_out_at_its_time_and_not_before() -> None:

@@ -1,6 +1,6 @@
 """A one-way link as arithmetic: what a packet sent now will suffer, and when it comes out. No socket, no clock.
 
-    send ─► loss ─► drop-tail queue, rate ─► delay + jitter, reordering, duplication ─► poll_delivery
+    send ─► loss, corruption ─► drop-tail queue, rate ─► delay + jitter, reordering, duplication ─► poll_delivery
 
 The order is that of `tc netem`: a lost packet takes no capacity. Every random decision draws from a stream of its own,
 the same number of times for each packet, whether or not its condition is on. So the luck of the n-th packet depends on
@@ -9,11 +9,15 @@ the seed and n alone, never on time or on what the other conditions are.
 
 import random
 from collections import deque
+from collections.abc import Callable
 from enum import Enum
 from heapq import heapify, heappop, heappush
 from typing import Generic, NamedTuple, TypeVar
 
+from udpconf.emulation.bottleneck import BYTE_WORK, Bottleneck, ConstantRate, TracedRate
+from udpconf.emulation.jitter import JitterShape, correlated, jitter_us
 from udpconf.emulation.loss import LossModel, NoLoss, check_probability
+from udpconf.emulation.rate_trace import RateTrace
 
 # With a rate and no limit given the queue holds this much time: a home router's, without active queue management.
 # Chosen, not measured.
@@ -26,28 +30,41 @@ class LinkConditions(NamedTuple):
     """What one direction of a path does to packets. The default is a perfect wire."""
 
     delay_us: int = 0
-    jitter_us: int = 0  # uniform in 0..jitter_us, on top of the delay
+    jitter_us: int = 0  # in the sense of its shape; uniform: in 0..jitter_us, on top of the delay
+    jitter_shape: JitterShape = JitterShape.UNIFORM
+    jitter_correlation: float = 0.0  # of a packet's jitter with that of the one before
     # No packet overtakes because of jitter, as on most real paths: it waits for its predecessor. Packets closer together
     # than the jitter are then delayed by more than their own share of it.
     keep_order: bool = True
     loss: LossModel = NoLoss()
     rate_bps: int | None = None  # None: unlimited. Counts the size_bytes given to send()
+    burst_bytes: int = 0  # that leave at once after a pause (token bucket)
+    rate_trace: RateTrace | None = None  # instead of rate_bps
     queue_bytes: int | None = None  # drop-tail; an idle link takes any packet
     queue_us: int | None = None  # drop-tail by waiting time; both None: DEFAULT_QUEUE_US
     reorder: float = 0.0  # share of packets held back, so that later ones overtake them
     reorder_us: int = 0  # by how much
     duplicate: float = 0.0  # share of packets that arrive twice; the copy up to jitter_us after the first
+    corrupt: float = 0.0  # share of packets that arrive with one bit flipped
 
     def validate(self) -> None:
         """Raise ValueError, with a sentence, if a value is out of range."""
-        for name in ("delay_us", "jitter_us", "reorder_us", "queue_bytes", "queue_us"):
+        for name in ("delay_us", "jitter_us", "reorder_us", "queue_bytes", "queue_us", "burst_bytes"):
             value = getattr(self, name)
             if value is not None and value < 0:
                 raise ValueError(f"{name} cannot be negative: {value}")
         if self.rate_bps is not None and self.rate_bps <= 0:
             raise ValueError(f"rate_bps is None (unlimited) or positive, not {self.rate_bps}")
+        if self.rate_bps is not None and self.rate_trace is not None:
+            raise ValueError("a link has a rate or a rate trace, not both")
+        if self.rate_trace is not None and not (
+            self.rate_trace.opportunities_ms and self.rate_trace.period_ms > 0
+        ):
+            raise ValueError("a rate trace has at least one opportunity and a length")
+        check_probability("jitter_correlation", self.jitter_correlation)
         check_probability("reorder", self.reorder)
         check_probability("duplicate", self.duplicate)
+        check_probability("corrupt", self.corrupt)
         self.loss.validate()
 
 
@@ -56,6 +73,7 @@ class Fate(Enum):
 
     PASSED = "passed"
     DUPLICATED = "duplicated"  # it passes, and a copy of it too
+    CORRUPTED = "corrupted"  # it passes with a flipped bit, and its copy too if it has one
     LOST = "lost"
     DROPPED_BY_QUEUE = "dropped_by_queue"
 
@@ -80,6 +98,7 @@ class LinkCounters(NamedTuple):
     in_flight: int
     sent_bytes: int
     delivered_bytes: int
+    corrupted: int  # that passed with a flipped bit, not counting copies
 
 
 class InFlight(NamedTuple, Generic[PacketT]):
@@ -104,23 +123,38 @@ class Waiting(NamedTuple):
 class Link(Generic[PacketT]):
     """One direction of a path. Packets may be any object but None.
 
+    Args:
+        conditions: what it does to packets.
+        seed: one seed, one luck for the n-th packet.
+        damage: flips a bit of a packet: at the relative place ``where``, 0 up to but not including 1, of its length. None:
+            corruption is decided and counted, and harms nothing.
+
     Time must not run backwards between calls. After a wait until poll_timeout(), call poll_delivery() until it is None.
     """
 
-    def __init__(self, conditions: LinkConditions, seed: int | str) -> None:
+    def __init__(
+        self,
+        conditions: LinkConditions,
+        seed: int | str,
+        damage: Callable[[PacketT, float], PacketT] | None = None,
+    ) -> None:
         conditions.validate()
         self._conditions = conditions
+        self._damage = damage
         self._loss_state: int | None = None
         # Strings are hashed with SHA-512 by random.seed, so neighbouring seeds are independent on every Python.
         self._loss_random = random.Random(f"{seed}/loss").random
         self._jitter_random = random.Random(f"{seed}/jitter").random
         self._reorder_random = random.Random(f"{seed}/reorder").random
         self._duplicate_random = random.Random(f"{seed}/duplicate").random
+        self._corrupt_random = random.Random(f"{seed}/corrupt").random
+        self._jitter_gauss: float | None = None
         self._in_flight: list[InFlight[PacketT]] = []  # heap
         self._waiting: deque[Waiting] = deque()
         self._waiting_bytes = 0
-        # The bottleneck's clock in nanoseconds: at 1 Gbit/s a small packet takes less than a microsecond.
-        self._free_ns = 0
+        # A recorded rate begins with the first packet.
+        self._bottleneck: Bottleneck | None = None
+        self._bottleneck_made = False
         self._order_floor_us = 0  # no packet that keeps its order is due before this
         self._highest_delivered = -1
         self._sent = 0
@@ -129,6 +163,7 @@ class Link(Generic[PacketT]):
         self._dropped_by_queue = 0
         self._duplicated = 0
         self._reordered = 0
+        self._corrupted = 0
         self._sent_bytes = 0
         self._delivered_bytes = 0
 
@@ -144,10 +179,11 @@ class Link(Generic[PacketT]):
         self._sent_bytes += size_bytes
         # All dice are thrown for every packet, or one packet's fate would shift the luck of the next.
         self._loss_state, lost = c.loss.step(self._loss_state, self._loss_random(), self._loss_random())
-        jitter_us = int(self._jitter_random() * (c.jitter_us + 1))
+        jitter = self._jitter(c)
         held_back = self._reorder_random() < c.reorder
         duplicated = self._duplicate_random() < c.duplicate
         copy_jitter_us = int(self._duplicate_random() * (c.jitter_us + 1))
+        corrupted, where = self._corrupt_random() < c.corrupt, self._corrupt_random()
         if lost:
             self._lost += 1
             return Verdict(number, Fate.LOST, None)
@@ -156,7 +192,12 @@ class Link(Generic[PacketT]):
             self._dropped_by_queue += 1
             return Verdict(number, Fate.DROPPED_BY_QUEUE, None)
 
-        after_queue_us = c.delay_us + jitter_us + (c.reorder_us if held_back else 0)
+        if corrupted:
+            self._corrupted += 1
+            if self._damage is not None:
+                packet = self._damage(packet, where)
+        fate = Fate.CORRUPTED if corrupted else Fate.DUPLICATED if duplicated else Fate.PASSED
+        after_queue_us = max(0, c.delay_us + jitter) + (c.reorder_us if held_back else 0)
         may_be_overtaken = held_back or not c.keep_order
         due_us = end_us + after_queue_us
         if not may_be_overtaken:
@@ -166,11 +207,11 @@ class Link(Generic[PacketT]):
             self._in_flight, InFlight(due_us, order, may_be_overtaken, after_queue_us, size_bytes, packet)
         )
         if not duplicated:
-            return Verdict(number, Fate.PASSED, due_us)
+            return Verdict(number, fate, due_us)
         self._duplicated += 1
         copy_us = due_us + copy_jitter_us
         heappush(self._in_flight, InFlight(copy_us, order + 1, True, copy_us - end_us, size_bytes, packet))
-        return Verdict(number, Fate.DUPLICATED, due_us)
+        return Verdict(number, fate, due_us)
 
     def set_conditions(self, now_us: int, conditions: LinkConditions) -> None:
         """Change the link. What waits in the queue leaves at the new rate; what has left it keeps its delay.
@@ -179,9 +220,9 @@ class Link(Generic[PacketT]):
             ValueError: a value is out of range; the link stays as it was.
         """
         conditions.validate()
-        if conditions.rate_bps != self._conditions.rate_bps:
-            self._change_rate(now_us, conditions.rate_bps)
-        self._conditions = conditions
+        before, self._conditions = self._conditions, conditions
+        if _bottleneck_of(conditions) != _bottleneck_of(before) and self._bottleneck_made:
+            self._change_rate(now_us)
 
     def poll_delivery(self, now_us: int) -> PacketT | None:
         """The next packet that is out by now, or None."""
@@ -213,53 +254,73 @@ class Link(Generic[PacketT]):
             len(self._in_flight),
             self._sent_bytes,
             self._delivered_bytes,
+            self._corrupted,
         )
 
     def queue_us(self, now_us: int) -> int:
         """How long a packet sent now would wait for its turn at the bottleneck."""
-        return max(0, -(-(self._free_ns - now_us * 1000) // 1000))
+        if self._bottleneck is None:
+            return 0
+        return max(0, -(-(self._bottleneck.free_ns - now_us * 1000) // 1000))
+
+    def _jitter(self, c: LinkConditions) -> int:
+        uniform = self._jitter_random()
+        if c.jitter_correlation:
+            self._jitter_gauss, uniform = correlated(self._jitter_gauss, uniform, c.jitter_correlation)
+        return jitter_us(c.jitter_shape, c.jitter_us, uniform)
 
     def _end_of_transmission_us(self, now_us: int, size_bytes: int, number: int) -> int | None:
         """When the bottleneck will have sent this packet; None if its queue has no room."""
         c = self._conditions
-        if c.rate_bps is None:
-            return now_us
         now_ns = now_us * 1000
+        if not self._bottleneck_made:
+            self._bottleneck, self._bottleneck_made = self._new_bottleneck(now_ns), True
+        if self._bottleneck is None:
+            return now_us
         waiting = self._waiting
         while waiting and waiting[0].end_ns <= now_ns:
             self._waiting_bytes -= waiting.popleft().size_bytes
         if c.queue_bytes is not None and waiting and self._waiting_bytes + size_bytes > c.queue_bytes:
             return None
         limit_us = DEFAULT_QUEUE_US if c.queue_us is None and c.queue_bytes is None else c.queue_us
-        start_ns = max(now_ns, self._free_ns)
-        if limit_us is not None and start_ns - now_ns > limit_us * 1000:
+        if limit_us is not None and self._bottleneck.free_ns - now_ns > limit_us * 1000:
             return None
-        self._free_ns = start_ns + size_bytes * 8_000_000_000 // c.rate_bps
-        waiting.append(Waiting(self._free_ns, size_bytes, number))
+        end_ns = self._bottleneck.serve(now_ns, size_bytes * BYTE_WORK)
+        waiting.append(Waiting(end_ns, size_bytes, number))
         self._waiting_bytes += size_bytes
-        return -(-self._free_ns // 1000)
+        return -(-end_ns // 1000)
 
-    def _change_rate(self, now_us: int, rate_bps: int | None) -> None:
-        """Send what waits at the new rate; the packet on the wire keeps what it has sent already."""
+    def _new_bottleneck(self, now_ns: int) -> Bottleneck | None:
+        c = self._conditions
+        if c.rate_trace is not None:
+            return TracedRate(now_ns, c.rate_trace)
+        return None if c.rate_bps is None else ConstantRate(now_ns, c.rate_bps, c.burst_bytes)
+
+    def _change_rate(self, now_us: int) -> None:
+        """Send what waits at the new rate; the packet on the wire keeps what a constant rate has sent of it already."""
         now_ns = now_us * 1000
-        old_rate_bps = self._conditions.rate_bps
+        old_rate_bps = None if self._bottleneck is None else self._bottleneck.rate_bps
+        new = self._bottleneck = self._new_bottleneck(now_ns)
+        if isinstance(new, ConstantRate):
+            new.free_ns = now_ns  # nothing was saved up while packets waited
         end_us: dict[int, int] = {}
-        start_ns = now_ns
         still_waiting: deque[Waiting] = deque()
         previous_end_ns = now_ns
         for item in self._waiting:
             if item.end_ns <= now_ns:
                 continue
-            # Exact for the packet on the wire as well: its remaining time scales like a whole packet's.
-            remaining_ns = item.end_ns - previous_end_ns
+            work = item.size_bytes * BYTE_WORK
+            if old_rate_bps is not None:
+                # Exact for the packet on the wire as well: its remaining time scales like a whole packet's.
+                work = (item.end_ns - previous_end_ns) * old_rate_bps
             previous_end_ns = item.end_ns
-            if rate_bps is not None and old_rate_bps is not None:
-                start_ns += remaining_ns * old_rate_bps // rate_bps
-                still_waiting.append(item._replace(end_ns=start_ns))
-            end_us[item.number] = -(-start_ns // 1000)
+            end_ns = now_ns
+            if new is not None:
+                end_ns = new.serve(now_ns, work)
+                still_waiting.append(item._replace(end_ns=end_ns))
+            end_us[item.number] = -(-end_ns // 1000)
         self._waiting = still_waiting
         self._waiting_bytes = sum(item.size_bytes for item in still_waiting)
-        self._free_ns = start_ns
         previous: InFlight[PacketT] | None = None
         self._order_floor_us = 0  # what was delivered was due by now, and nothing moves to before now
         for index, packet in sorted(enumerate(self._in_flight), key=lambda entry: entry[1].order):
@@ -273,6 +334,20 @@ class Link(Generic[PacketT]):
                 due_us = max(due_us, previous.due_us)  # never before its original
             previous = self._in_flight[index] = packet._replace(due_us=due_us)
         heapify(self._in_flight)
+
+
+def _bottleneck_of(conditions: LinkConditions) -> tuple[int | None, int, RateTrace | None]:
+    return conditions.rate_bps, conditions.burst_bytes, conditions.rate_trace
+
+
+def flip_bit(data: bytes, where: float) -> bytes:
+    """The bytes with the bit at this relative place, 0 up to but not including 1, turned over; none if there are none."""
+    if not data:
+        return data
+    bit = int(where * 8 * len(data))
+    damaged = bytearray(data)
+    damaged[bit // 8] ^= 0x80 >> bit % 8
+    return bytes(damaged)
 
 
 class DuplexLink(Generic[PacketT]):

@@ -1,4 +1,5 @@
-"""Which packets a link loses: nothing, independently (Bernoulli), or in bursts (Gilbert 1960, Elliott 1963).
+"""Which packets a link loses: nothing, independently (Bernoulli), in bursts (Gilbert 1960, Elliott 1963), or as
+recorded.
 
 A model is an immutable description; its state lives with the link, which passes it in and takes it back. Each packet
 costs exactly two random numbers whatever the model, so the fate of packet n depends on the seed and n alone, also when
@@ -109,6 +110,20 @@ class GilbertElliott(NamedTuple):
         check_probability("p_bad_to_good", self.p_bad_to_good)
         check_probability("loss_good", self.loss_good)
         check_probability("loss_bad", self.loss_bad)
+
+
+class TraceLoss(NamedTuple):
+    """What was seen somewhere, packet by packet, over and over."""
+
+    pattern: tuple[bool, ...]  # True: lost
+
+    def step(self, state: int | None, uniform_state: float, uniform_loss: float) -> tuple[int | None, bool]:
+        place = 0 if state is None else state % len(self.pattern)
+        return place + 1, self.pattern[place]
+
+    def validate(self) -> None:
+        if not self.pattern:
+            raise ValueError("a loss trace has at least one packet")
 
 
 def loss_model(share: float, mean_burst: float | None = None) -> LossModel:
