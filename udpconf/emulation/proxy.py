@@ -1,7 +1,7 @@
 """A UDP proxy that makes a good path bad: sockets and the real clock around the link emulator. No root, every OS.
 
-    client ─► listening port ─► Link up   ─► a socket of this client's own ─► target
-    client ◄─ listening port ◄─ Link down ◄─ the same socket                ◄─ target
+    client ─► listening port ─► link up   ─► a socket of this client's own ─► target
+    client ◄─ listening port ◄─ link down ◄─ the same socket                ◄─ target
 
 The target sees one address a client and listening port, as behind a NAT. All ports and clients share one link in each
 direction, as the users of one access line do.
@@ -18,19 +18,25 @@ import threading
 from collections.abc import Mapping
 from typing import NamedTuple, Self, cast
 
-from udpconf.emulation.link import DuplexLink, LinkConditions, LinkCounters
+from udpconf.emulation.link import LinkCounters, flip_bit
 from udpconf.emulation.real_time import monotonic_us, sharpen_timers
+from udpconf.emulation.scenario import Scenario
+from udpconf.emulation.scenario_link import ScenarioLink
 
 Address = tuple[str, int] | tuple[str, int, int, int]
 
 # Pairs of client and listening port. select() takes descriptors up to 1023 (512 of them on Windows), and the process
 # around may have some of its own. When full, the one that was idle longest makes room.
 FLOWS_MAX = 256
+# Listening ports; with the flows they stay below Windows' 512.
+PORTS_MAX = 240
 # Datagrams of one socket in a row, before the others and the timers get their turn: some 0.3 ms of work.
 RECEIVE_BATCH = 16
 DATAGRAM_MAX_BYTES = 65_535
 # A burst of a large lossless frame fits; the kernel may grant less.
 SOCKET_BUFFER_BYTES = 4 << 20
+# A step may be years away; select() cannot wait for longer than a time_t holds.
+LONGEST_WAIT_US = 3_600_000_000
 # asm-generic/socket.h; absent from Python's socket module.
 SO_SNDBUFFORCE = 32
 SO_RCVBUFFORCE = 33
@@ -45,9 +51,13 @@ class ProxyCounters(NamedTuple):
     down: LinkCounters
     flows: int  # pairs of client and listening port that are open now
     flows_evicted: int  # closed to make room for a new one
+    clients: int  # flows of the first listening port: addresses that were seen there
     not_sent: (
         int  # out of a link, but the socket would not take them (buffer full, flow evicted, nobody listening)
     )
+    up_queue_us: int  # how long a datagram that came now would wait for its turn at the bottleneck
+    down_queue_us: int
+    step: int | None  # of the scenario, from 0; None: no datagram has started it yet
 
 
 class Listener:
@@ -77,15 +87,23 @@ class Packet(NamedTuple):
     data: bytes
 
 
+def damage(packet: Packet, where: float) -> Packet:
+    """The packet with one bit of its payload turned over: the headers' checksums would have it dropped on the way."""
+    return packet._replace(data=flip_bit(packet.data, where))
+
+
 class UdpProxy:
     """Passes datagrams between clients and targets through a bad link in each direction.
 
     Args:
         listen_host: address to listen on, IPv4 or IPv6.
         targets: listening port -> (host, port) to forward to. Port 0 listens on any free port, see ports.
-        up: what happens to datagrams from the clients to the targets.
-        down: what happens on the way back; None: the same.
+        scenario: what happens to the datagrams; up is from the clients to the targets. Its schedule starts with the first
+            datagram of a client. For conditions that never change: of_conditions().
         seed: one seed, one luck for the n-th datagram of each direction.
+
+    Raises:
+        ValueError: more than PORTS_MAX listening ports, or a value of the scenario is out of range.
 
     start() raises OSError, with the address in its message, if a port is in use or an address cannot be resolved.
     stop() may be called from any other thread, any number of times. A proxy runs once.
@@ -95,14 +113,16 @@ class UdpProxy:
         self,
         listen_host: str,
         targets: Mapping[int, tuple[str, int]],
-        up: LinkConditions,
-        down: LinkConditions | None = None,
+        scenario: Scenario,
         *,
         seed: int | str = 1,
     ) -> None:
+        if len(targets) > PORTS_MAX:
+            raise ValueError(f"a proxy listens on at most {PORTS_MAX} ports, not {len(targets)}")
         self._listen_host = listen_host
         self._targets = dict(targets)
-        self._link: DuplexLink[Packet] = DuplexLink(up, up if down is None else down, seed)
+        check_steps(scenario)
+        self._link: ScenarioLink[Packet] = ScenarioLink(scenario, seed, damage)
         self._listeners: list[Listener] = []
         self._listener_of: dict[int, Listener] = {}  # by file descriptor
         self._flow_of: dict[int, Flow] = {}
@@ -122,17 +142,26 @@ class UdpProxy:
     @property
     def counters(self) -> ProxyCounters:
         with self._lock:
+            now_us = monotonic_us()
             return ProxyCounters(
-                self._link.up.counters,
-                self._link.down.counters,
-                len(self._flow_of),
-                self._flows_evicted,
-                self._not_sent,
+                up=self._link.up.counters,
+                down=self._link.down.counters,
+                flows=len(self._flow_of),
+                flows_evicted=self._flows_evicted,
+                clients=len(self._listeners[0].flows) if self._listeners else 0,
+                not_sent=self._not_sent,
+                up_queue_us=self._link.up.queue_us(now_us),
+                down_queue_us=self._link.down.queue_us(now_us),
+                step=self._link.step if self._link.up.counters.sent else None,
             )
 
     def start(self) -> None:
+        addresses: dict[str, Address] = {}  # a name is looked up once, not for each of a hundred ports
         try:
-            for port, target in self._targets.items():
+            for port, (host, target_port) in self._targets.items():
+                if host not in addresses:
+                    _, addresses[host] = resolve(host, target_port)
+                target = cast("Address", (addresses[host][0], target_port, *addresses[host][2:]))
                 listener = open_listener(self._listen_host, port, target)
                 self._listeners.append(listener)
                 self._listener_of[listener.socket.fileno()] = listener
@@ -149,12 +178,15 @@ class UdpProxy:
             self._thread.join()
         self._close_sockets()
 
-    def set_conditions(self, up: LinkConditions, down: LinkConditions | None = None) -> None:
-        """Change both links while they run. Raises ValueError if a value is out of range."""
+    def set_scenario(self, scenario: Scenario) -> None:
+        """Replace the scenario; the new one's schedule starts at once, or with the first datagram if none has come yet.
+
+        Raises:
+            ValueError: a value is out of range; the scenario stays as it was.
+        """
+        check_steps(scenario)
         with self._lock:
-            now_us = monotonic_us()
-            self._link.up.set_conditions(now_us, up)
-            self._link.down.set_conditions(now_us, up if down is None else down)
+            self._link.set_scenario(monotonic_us(), scenario)
         self._wake()  # a packet may be due earlier now
 
     def __enter__(self) -> Self:
@@ -171,7 +203,7 @@ class UdpProxy:
         wake = self._wake_receive.fileno()
         while not self._stopping:
             due_us = self._link.poll_timeout()
-            timeout = None if due_us is None else max(0, due_us - monotonic_us()) / 1e6
+            timeout = None if due_us is None else min(max(0, due_us - monotonic_us()), LONGEST_WAIT_US) / 1e6
             # select, not epoll: epoll rounds to milliseconds. 100 sockets cost it 10 us, 360 cost 27 us.
             readable, _, _ = select.select([wake, *self._listener_of, *self._flow_of], [], [], timeout)
             with self._lock:
@@ -199,7 +231,7 @@ class UdpProxy:
                 if flow is None:
                     continue
             flow.used_us = now_us
-            self._link.up.send(now_us, Packet(flow, data), len(data) + overhead_bytes)
+            self._link.send("up", now_us, Packet(flow, data), len(data) + overhead_bytes)
 
     def _receive_from_target(self, flow: Flow) -> None:
         overhead_bytes = HEADER_BYTES[flow.socket.family]
@@ -208,11 +240,11 @@ class UdpProxy:
                 data = flow.socket.recv(DATAGRAM_MAX_BYTES)
             except OSError:  # nothing more, or nobody listens at the target (yet)
                 return
-            self._link.down.send(monotonic_us(), Packet(flow, data), len(data) + overhead_bytes)
+            self._link.send("down", monotonic_us(), Packet(flow, data), len(data) + overhead_bytes)
 
     def _deliver(self) -> None:
-        up, down = self._link.up, self._link.down
-        while (packet := up.poll_delivery(monotonic_us())) is not None:
+        link = self._link
+        while (packet := link.poll_delivery("up", monotonic_us())) is not None:
             try:
                 try:
                     packet.flow.socket.send(packet.data)
@@ -220,7 +252,7 @@ class UdpProxy:
                     packet.flow.socket.send(packet.data)
             except OSError:
                 self._not_sent += 1
-        while (packet := down.poll_delivery(monotonic_us())) is not None:
+        while (packet := link.poll_delivery("down", monotonic_us())) is not None:
             try:
                 packet.flow.listener.socket.sendto(packet.data, packet.flow.client)
             except OSError:
@@ -263,28 +295,36 @@ class UdpProxy:
         self._wake_send.close()
 
 
-def open_listener(host: str, port: int, target: tuple[str, int]) -> Listener:
-    """A bound socket and its resolved target. Raises OSError with the address in its message."""
+def check_steps(scenario: Scenario) -> None:
+    """Raise ValueError now, if a later step cannot be, rather than in the thread when its time comes."""
+    for step in scenario.steps:
+        step.up.validate()
+        step.down.validate()
+
+
+def open_listener(host: str, port: int, target: Address) -> Listener:
+    """A bound socket and where it leads. Raises OSError with the address in its message."""
     family, address = resolve(host, port)
-    _, target_address = resolve(*target)
     sock = new_socket(family)
     try:
         sock.bind(address)
     except OSError as error:
         sock.close()
         raise OSError(error.errno, f"cannot listen on {host} port {port} (UDP): {error.strerror}") from error
-    return Listener(sock, target_address)
+    return Listener(sock, target)
 
 
 def resolve(host: str, port: int) -> tuple[socket.AddressFamily, Address]:
-    """The first IPv4 or IPv6 address of a host. Raises OSError with the host in its message."""
+    """The first IPv4 or IPv6 address of a host. Raises socket.gaierror, an OSError, with the host in its message."""
     try:
         for family, _, _, _, address in socket.getaddrinfo(host, port, type=socket.SOCK_DGRAM):
             if family in HEADER_BYTES:
                 return family, cast("Address", address)
     except socket.gaierror as error:
-        raise OSError(error.errno, f"cannot resolve {host}: {error.strerror}") from error
-    raise OSError(f"{host} has neither an IPv4 nor an IPv6 address")
+        raise socket.gaierror(error.errno, f"cannot resolve {host}: {error.strerror}") from error
+    except UnicodeError as error:  # longer than a name may be, or two dots in a row
+        raise socket.gaierror(socket.EAI_NONAME, f"cannot resolve {host}: it is no name of a host") from error
+    raise socket.gaierror(socket.EAI_NONAME, f"{host} has neither an IPv4 nor an IPv6 address")
 
 
 def new_socket(family: socket.AddressFamily) -> socket.socket:
