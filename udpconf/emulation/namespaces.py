@@ -33,6 +33,7 @@ PREFIX = "udpconf-lab"
 # A process that cannot be killed (stuck in the kernel) is left to the kernel after a second.
 REMOVE_ATTEMPTS = 100
 NAMES_SEEN_IN = Path("/run/netns")
+TUN_MAKER = Path("/dev/net/tun")
 
 SET_UP = """
 ip link set lo up
@@ -66,8 +67,8 @@ def check_possible() -> None:
         )
     if shutil.which("ip") is None:
         raise LabUnavailableError("the command `ip` is missing: install iproute2")
-    if not Path("/dev/net/tun").exists():
-        raise LabUnavailableError("/dev/net/tun is missing: load the kernel's module with `modprobe tun`")
+    if not TUN_MAKER.exists():
+        raise LabUnavailableError(f"{TUN_MAKER} is missing: load the kernel's module with `modprobe tun`")
 
 
 @contextlib.contextmanager
@@ -80,10 +81,10 @@ def namespace(side: str, address: str) -> Iterator[Namespace]:
     name = f"{PREFIX}-{os.getpid()}-{side}"
     device = f"lab{os.getpid()}{side}"  # at most 15 letters, unique until it has moved into the namespace
     with contextlib.ExitStack() as stack:
+        stack.callback(remove, name)  # first: also half a namespace must go
         run_ip("netns", "add", name)
-        stack.callback(remove, name)
         try:
-            tun = os.open("/dev/net/tun", os.O_RDWR | os.O_NONBLOCK)
+            tun = os.open(TUN_MAKER, os.O_RDWR | os.O_NONBLOCK)
             stack.callback(os.close, tun)
             fcntl.ioctl(tun, TUNSETIFF, struct.pack("16sH22x", device.encode(), IFF_TUN | IFF_NO_PI))
         except OSError as error:
@@ -97,14 +98,14 @@ def namespace(side: str, address: str) -> Iterator[Namespace]:
 def remove(name: str) -> None:
     """Kill what is left in a namespace and take its name away; the kernel frees it with its last process."""
     for _ in range(REMOVE_ATTEMPTS):  # a process may fork while we read the list
-        listed = subprocess.run(["ip", "netns", "pids", name], capture_output=True, text=True, check=False)
+        listed = ip("netns", "pids", name)
         if not listed.stdout.split():
             break
         for pid in listed.stdout.split():
             with contextlib.suppress(ProcessLookupError):
                 os.kill(int(pid), signal.SIGKILL)
         time.sleep(0.01)  # the killed need a moment to go
-    subprocess.run(["ip", "netns", "delete", name], capture_output=True, check=False)
+    ip("netns", "delete", name)
 
 
 def clear_stale() -> list[str]:
@@ -135,9 +136,16 @@ def is_lab(pid: int) -> bool:
 
 
 def run_ip(*arguments: str) -> None:
-    done = subprocess.run(["ip", *arguments], capture_output=True, text=True, check=False)
+    done = ip(*arguments)
     if done.returncode != 0:
         reason = done.stderr.strip().splitlines()
         raise LabUnavailableError(
             f"`ip {' '.join(arguments[:2])}` failed: {reason[-1] if reason else 'no reason given'}"
         )
+
+
+def ip(*arguments: str) -> subprocess.CompletedProcess[str]:
+    """Run iproute2's command in a session of its own: a Ctrl-C in the terminal must not stop it halfway."""
+    return subprocess.run(
+        ["ip", *arguments], capture_output=True, text=True, check=False, start_new_session=True
+    )
