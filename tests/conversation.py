@@ -2,16 +2,20 @@
 
 A ``Conversation`` drives a server and its clients through virtual time: it jumps to the next instant at which anybody
 has something to do, delivers what is due, and drains every output after every input, as the network thread does. Each
-machine has a clock of its own, far from the others', so that a forgotten conversion cannot pass.
+machine has a clock of its own, far from the others', so that a forgotten conversion cannot pass. Each client has a path
+of its own to the server, with luck of its own.
 """
 
 import random
 from collections.abc import Callable
 from dataclasses import dataclass, field
 from heapq import heappop, heappush
+from typing import Literal
 
 from tests.pictures import picture
-from udpconf.emulation.link import Link, LinkConditions
+from udpconf.emulation.link import Link, LinkConditions, flip_bit
+from udpconf.emulation.scenario import Scenario, of_conditions
+from udpconf.emulation.scenario_link import ScenarioLink
 from udpconf.limits import MS, SECOND
 from udpconf.proto.client import ClientConfig, ClientEndpoint
 from udpconf.proto.events import (
@@ -25,6 +29,8 @@ from udpconf.proto.events import (
     VideoFrameDue,
 )
 from udpconf.proto.server import ServerConfig, ServerEndpoint
+from udpconf.proto.server_client import ServerClient
+from udpconf.wire.envelope import PROTECTED_BIT, TAG_BYTES
 
 SERVER_START_US = 7_000 * SECOND
 WALL_US = 1_800_000_000 * SECOND
@@ -34,23 +40,54 @@ FIRST_AUDIO_PORT = 5556
 # More turns than this at one instant: somebody's timer is in the past and stays there, which is a busy loop.
 TURNS_AT_ONCE_MAX = 1000
 
+Direction = Literal["up", "down"]
+# Which socket it leaves from or comes to, the client's address, the bytes.
+Datagram = tuple[int, Address, bytes]
+
+
+def damaged(datagram: Datagram, where: float) -> Datagram:
+    """A bit of it is flipped. Where the null cipher is used the tag goes as well, for any AEAD would refuse the packet."""
+    path, address, data = datagram
+    data = flip_bit(data, where)
+    return path, address, data[:-TAG_BYTES] + b"\xff" * TAG_BYTES if data[0] & PROTECTED_BIT else data
+
 
 @dataclass
 class Peer:
-    """A client, its links and what it told."""
+    """A client, its path to the server and what it told."""
 
+    number: int
     endpoint: ClientEndpoint
     address: Address
     audio_address: Address
     clock_offset_us: int
-    up: Link[tuple[int, Address, bytes]]
-    down: Link[tuple[int, bytes]]
+    path: ScenarioLink[Datagram]
     events: list[tuple[int, ClientEvent]] = field(default_factory=list)
     sent_at_us: dict[int, int] = field(default_factory=dict)
+    # Kept until the endpoint gets its next input, for asking costs more than all else in a turn.
+    timeout_us: int | None = None
+    timeout_known: bool = False
 
     @property
     def state(self) -> str:
         return self.endpoint.state
+
+    @property
+    def up(self) -> Link[Datagram]:
+        return self.path.up
+
+    @property
+    def down(self) -> Link[Datagram]:
+        return self.path.down
+
+    @property
+    def next_us(self) -> int | None:
+        """When the endpoint's next timer is due, on the script's clock."""
+        if not self.timeout_known:
+            at_us = self.endpoint.poll_timeout()
+            self.timeout_us = None if at_us is None else at_us - self.clock_offset_us
+            self.timeout_known = True
+        return self.timeout_us
 
 
 class Conversation:
@@ -59,7 +96,7 @@ class Conversation:
     def __init__(
         self,
         *,
-        seed: int = 1,
+        seed: int | str = 1,
         up: LinkConditions = PERFECT,
         down: LinkConditions = PERFECT,
         server: ServerConfig | None = None,
@@ -68,15 +105,22 @@ class Conversation:
         self.seed = seed
         self.now_us = 0
         self.rng = random.Random(f"{seed}/conversation")
-        self.up, self.down = up, down
+        self.scenario = of_conditions(up, down)  # of those who join from now on
         self.server_config = server or ServerConfig(passphrase="five words make a key", null_cipher=True)
         self.server: ServerEndpoint | None = None
         self.server_events: list[tuple[int, ServerEvent]] = []
+        self.server_clients: dict[int, ServerClient] = {}  # all there ever were, by session id
         self.clients: list[Peer] = []
         self.audio_ports = audio_ports
         self._script: list[tuple[int, int, Callable[[], None]]] = []
         self._scripted = 0
+        # May change or swallow a datagram before it is put into the link.
         self.tap: Callable[[str, bytes], bytes | None] | None = None
+        # Sees every datagram that the link gets and gives: "up" or "down", the client's number, whether it comes out, bytes.
+        self.on_datagram: Callable[[str, int, bool, bytes], None] | None = None
+        self.on_server_event: Callable[[ServerEvent], None] | None = None
+        self._server_timeout_us: int | None = None
+        self._server_timeout_known = False
         self.start_server()
 
     # --- who takes part ---
@@ -85,10 +129,12 @@ class Conversation:
         self._free_ports = list(range(FIRST_AUDIO_PORT, FIRST_AUDIO_PORT + self.audio_ports))
         now_us = SERVER_START_US + self.now_us
         self.server = ServerEndpoint(self.server_config, now_us, WALL_US + self.now_us, self.rng.randbytes)
+        self._server_timeout_known = False
         return self.server
 
     def kill_server(self) -> None:
         self.server = None
+        self._server_timeout_known = False
 
     def join(self, config: ClientConfig | None = None) -> Peer:
         number = len(self.clients)
@@ -98,16 +144,22 @@ class Conversation:
             config, self.now_us + offset_us, WALL_US + self.now_us + 3600 * SECOND, self.rng.randbytes
         )
         peer = Peer(
+            number,
             endpoint,
             (f"10.0.0.{number + 2}", 40_000),
             (f"10.0.0.{number + 2}", 40_001),
             offset_us,
-            Link(self.up, f"{self.seed}/{number}/up"),
-            Link(self.down, f"{self.seed}/{number}/down"),
+            ScenarioLink(self.scenario, f"{self.seed}/{number}", damaged),
         )
         self.clients.append(peer)
         self._drain_client(peer)
         return peer
+
+    def set_scenario(self, scenario: Scenario) -> None:
+        """The path of everybody who is here, from now on, and of those who join."""
+        self.scenario = scenario
+        for peer in self.clients:
+            peer.path.set_scenario(self.now_us, scenario)
 
     # --- the script ---
 
@@ -145,6 +197,9 @@ class Conversation:
     def run(self, seconds: float) -> None:
         until_us = self.now_us + int(seconds * SECOND)
         turns_at_once = 0
+        self._server_timeout_known = False  # a test may have done anything to the endpoints
+        for peer in self.clients:
+            peer.timeout_known = False
         while True:
             next_us = self._next_us()
             if next_us is None or next_us > until_us:
@@ -155,57 +210,77 @@ class Conversation:
             self.now_us = max(self.now_us, next_us)
             self._turn()
 
+    def _server_next_us(self) -> int | None:
+        if not self._server_timeout_known:
+            at_us = None if self.server is None else self.server.poll_timeout()
+            self._server_timeout_us = None if at_us is None else at_us - SERVER_START_US
+            self._server_timeout_known = True
+        return self._server_timeout_us
+
     def _next_us(self) -> int | None:
-        times: list[int] = []
-        if self.server is not None and (at_us := self.server.poll_timeout()) is not None:
-            times.append(at_us - SERVER_START_US)
+        next_us = self._server_next_us()
+        if self._script and (next_us is None or self._script[0][0] < next_us):
+            next_us = self._script[0][0]
         for peer in self.clients:
-            if (at_us := peer.endpoint.poll_timeout()) is not None:
-                times.append(at_us - peer.clock_offset_us)
-            times += [at for link in (peer.up, peer.down) if (at := link.poll_timeout()) is not None]
-        if self._script:
-            times.append(self._script[0][0])
-        return min(times, default=None)
+            for at_us in (peer.next_us, peer.path.poll_timeout()):
+                if at_us is not None and (next_us is None or at_us < next_us):
+                    next_us = at_us
+        return next_us
 
     def _turn(self) -> None:
-        while self._script and self._script[0][0] <= self.now_us:
+        now_us = self.now_us
+        while self._script and self._script[0][0] <= now_us:
             heappop(self._script)[2]()
         for peer in self.clients:
-            while (arrived := peer.up.poll_delivery(self.now_us)) is not None:
-                path, address, data = arrived
-                if self.server is not None:
-                    self.server.handle_datagram(SERVER_START_US + self.now_us, path, address, data)
-                    self._drain_server()
-            while (returned := peer.down.poll_delivery(self.now_us)) is not None:
-                client_path, data = returned
-                peer.endpoint.handle_datagram(self.now_us + peer.clock_offset_us, client_path, data)
+            if (due_us := peer.path.poll_timeout()) is not None and due_us <= now_us:
+                self._deliver(peer)
+            if (at_us := peer.next_us) is not None and at_us <= now_us:
+                peer.endpoint.handle_timeout(now_us + peer.clock_offset_us)
                 self._drain_client(peer)
-            at_us = peer.endpoint.poll_timeout()
-            if at_us is not None and at_us - peer.clock_offset_us <= self.now_us:
-                peer.endpoint.handle_timeout(self.now_us + peer.clock_offset_us)
-                self._drain_client(peer)
-        if self.server is not None:
-            at_us = self.server.poll_timeout()
-            if at_us is not None and at_us - SERVER_START_US <= self.now_us:
-                self.server.handle_timeout(SERVER_START_US + self.now_us)
+        if (
+            self.server is not None
+            and (server_us := self._server_next_us()) is not None
+            and server_us <= now_us
+        ):
+            self.server.handle_timeout(SERVER_START_US + now_us)
+            self._drain_server()
+
+    def _deliver(self, peer: Peer) -> None:
+        now_us, poll, seen = self.now_us, peer.path.poll_delivery, self.on_datagram
+        while (arrived := poll("up", now_us)) is not None:
+            path, address, data = arrived
+            if seen is not None:
+                seen("up", peer.number, True, data)
+            if self.server is not None:
+                self.server.handle_datagram(SERVER_START_US + now_us, path, address, data)
                 self._drain_server()
+        while (arrived := poll("down", now_us)) is not None:
+            path, _, data = arrived
+            if seen is not None:
+                seen("down", peer.number, True, data)
+            peer.endpoint.handle_datagram(now_us + peer.clock_offset_us, path, data)
+            self._drain_client(peer)
 
     def _drain_client(self, peer: Peer) -> None:
-        while (transmit := peer.endpoint.poll_transmit()) is not None:
+        peer.timeout_known = False
+        endpoint = peer.endpoint
+        while (transmit := endpoint.poll_transmit()) is not None:
             data = self._tapped("up", transmit.data)
             if data is None:
                 continue
             if transmit.path == AUDIO_PATH:
-                path, address = peer.endpoint.audio_port or 0, peer.audio_address
+                self._put(peer, "up", (endpoint.audio_port or 0, peer.audio_address, data))
             else:
-                path, address = MAIN_PATH, peer.address
-            peer.up.send(self.now_us, (path, address, data), len(data) + UDP_IP_BYTES)
-        while (event := peer.endpoint.poll_event()) is not None:
+                self._put(peer, "up", (MAIN_PATH, peer.address, data))
+        while (event := endpoint.poll_event()) is not None:
             peer.events.append((self.now_us, event))
 
     def _drain_server(self) -> None:
+        self._server_timeout_known = False
         server = self.server
         assert server is not None
+        if server._clients and (newest := next(reversed(server._clients))) not in self.server_clients:
+            self.server_clients[newest] = server._clients[newest]
         while True:
             transmit = server.poll_transmit()
             if transmit is not None:
@@ -213,17 +288,24 @@ class Conversation:
                 for peer in self.clients:
                     if data is not None and transmit.address in (peer.address, peer.audio_address):
                         path = MAIN_PATH if transmit.address == peer.address else AUDIO_PATH
-                        peer.down.send(self.now_us, (path, data), len(data) + UDP_IP_BYTES)
+                        self._put(peer, "down", (path, transmit.address, data))
                 continue
             event = server.poll_event()
             if event is None:
                 return
             self.server_events.append((self.now_us, event))
+            if self.on_server_event is not None:
+                self.on_server_event(event)
             if isinstance(event, AudioPortWanted):
                 port = self._free_ports.pop(0) if self._free_ports else 0
                 server.audio_port_opened(SERVER_START_US + self.now_us, event.session_id, port)
 
-    def _tapped(self, direction: str, data: bytes) -> bytes | None:
+    def _put(self, peer: Peer, direction: Direction, datagram: Datagram) -> None:
+        if self.on_datagram is not None:
+            self.on_datagram(direction, peer.number, False, datagram[2])
+        peer.path.send(direction, self.now_us, datagram, len(datagram[2]) + UDP_IP_BYTES)
+
+    def _tapped(self, direction: Direction, data: bytes) -> bytes | None:
         return data if self.tap is None else self.tap(direction, data)
 
     # --- what came of it ---
