@@ -68,8 +68,8 @@ def test_pictures_come_back_by_themselves_when_the_route_becomes_a_narrow_one() 
         for at, event in conversation.frames_due(peer.endpoint.client_id)
         if event.frame.encoded.complete and at > changed_us + 100 * MS
     ]
-    assert whole_us[0] - changed_us < 4 * SECOND
-    assert len(whole_us) > 150
+    assert whole_us[0] - changed_us < 5 * SECOND
+    assert len(whole_us) > 100
 
 
 def test_who_sends_no_video_asks_for_no_larger_datagrams() -> None:

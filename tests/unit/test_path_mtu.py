@@ -2,11 +2,19 @@
 
 import random
 from dataclasses import dataclass, field
+from itertools import pairwise
 
 import pytest
 
 from udpconf.limits import DATAGRAM_DEFAULT_BYTES, DATAGRAM_MAX_BYTES, MS, SECOND
-from udpconf.proto.path_mtu import CONFIRM_INTERVAL_US, PROBE_SIZES, PROBES_MAX, RAISE_AFTER_US, PathMtu
+from udpconf.proto.path_mtu import (
+    CONFIRM_INTERVAL_US,
+    CONFIRM_RETRY_US,
+    PROBE_SIZES,
+    PROBES_MAX,
+    SEARCH_RETRY_US,
+    PathMtu,
+)
 
 RTT_US = 40 * MS
 TIMEOUT_US = 100 * MS
@@ -55,7 +63,9 @@ class Path:
         (9000, 1452),
     ],
 )
-def test_the_largest_size_that_passes_is_found_within_a_second(carries_bytes: int, found_bytes: int) -> None:
+def test_the_largest_size_that_passes_is_found_within_a_second_and_kept(
+    carries_bytes: int, found_bytes: int
+) -> None:
     path = Path(carries_bytes)
     path.run(1 * SECOND)
     assert path.mtu.datagram_bytes == found_bytes
@@ -85,11 +95,11 @@ def test_the_size_in_use_is_asked_for_again_every_few_seconds() -> None:
     assert len(path.probes) in (9, 10)
 
 
-def test_a_route_that_changes_to_a_smaller_one_swallows_datagrams_for_four_seconds_at_most() -> None:
+def test_a_route_that_changes_to_a_smaller_one_swallows_datagrams_for_some_seconds_at_most() -> None:
     path = Path(DATAGRAM_MAX_BYTES)
     path.run(1 * SECOND)
     path.carries_bytes = 1300
-    path.run(CONFIRM_INTERVAL_US + PROBES_MAX * TIMEOUT_US)
+    path.run(CONFIRM_INTERVAL_US + PROBES_MAX * CONFIRM_RETRY_US)
     assert path.mtu.datagram_bytes == DATAGRAM_DEFAULT_BYTES
 
 
@@ -97,14 +107,45 @@ def test_after_a_black_hole_the_search_begins_anew_and_finds_what_the_new_route_
     path = Path(DATAGRAM_MAX_BYTES)
     path.run(1 * SECOND)
     path.carries_bytes = 1300
-    path.run(CONFIRM_INTERVAL_US + SECOND + RAISE_AFTER_US + SECOND)
+    path.run(CONFIRM_INTERVAL_US + PROBES_MAX * CONFIRM_RETRY_US + 3 * SECOND)
     assert path.mtu.datagram_bytes == 1232
 
 
-def test_a_path_that_carries_no_more_is_asked_three_times_in_half_a_minute() -> None:
+def test_a_path_that_carries_no_more_is_asked_soon_again_then_once_a_minute() -> None:
     path = Path(DATAGRAM_DEFAULT_BYTES)
-    path.run(10 * RAISE_AFTER_US - SECOND)
-    assert len(path.probes) == 10 * PROBES_MAX
+    path.run(600 * SECOND)
+    first_us = [at - START_US for at, _ in path.probes[::PROBES_MAX]]
+    asking_us = PROBES_MAX * SEARCH_RETRY_US
+    gaps_s = [(after - before - asking_us) // SECOND for before, after in pairwise(first_us)]
+    assert gaps_s[:6] == [2, 4, 8, 16, 32, 60]
+    assert set(gaps_s[6:]) == {60}
+
+
+def test_no_second_of_a_failing_search_has_more_than_one_probe() -> None:
+    path = Path(DATAGRAM_DEFAULT_BYTES)
+    path.run(60 * SECOND)
+    assert all(after - before >= SECOND for (before, _), (after, _) in pairwise(path.probes))
+
+
+@pytest.mark.parametrize("outage_s", [1, 3, 10])
+def test_after_an_outage_the_size_is_back_within_ten_seconds(outage_s: int) -> None:
+    path = Path(DATAGRAM_MAX_BYTES)
+    path.run(1 * SECOND)
+    path.carries_bytes = 0
+    path.run(outage_s * SECOND)
+    path.carries_bytes = DATAGRAM_MAX_BYTES
+    path.run(10 * SECOND)
+    assert path.mtu.datagram_bytes == DATAGRAM_MAX_BYTES
+
+
+def test_a_pong_that_comes_after_the_next_probe_is_proof_enough() -> None:
+    mtu = PathMtu(START_US)
+    for attempt in range(2):
+        now_us = mtu.poll_timeout()
+        assert mtu.poll_probe(now_us, TIMEOUT_US) == PROBE_SIZES[0], attempt
+        mtu.handle_sent(now_us)
+    mtu.handle_pong(START_US, now_us + 10)
+    assert mtu.datagram_bytes == PROBE_SIZES[0]
 
 
 def test_a_tenth_of_loss_seldom_costs_the_size() -> None:

@@ -32,7 +32,6 @@ from udpconf.media.picture import checked_picture
 from udpconf.media.rate import RateLimitedEncoder
 from udpconf.net.clock import monotonic_us
 from udpconf.proto.client import ClientConfig
-from udpconf.proto.path_mtu import CONFIRM_INTERVAL_US
 from udpconf.proto.stats import SenderStats
 
 # What a packet of sound adds to its Opus frame and the copy of the one before: IPv6 and UDP 48, envelope and tag 24, the
@@ -43,8 +42,8 @@ _SOUND_PACKETS_PER_SECOND = 100
 _SOUND_SMOOTHING = 1 / 50
 _SOUND_RESERVE = 1.1
 _SOUND_FIRST_BYTES = 41.0
-# The largest datagram every 3 s, to see that it still passes (proto/path_mtu.py).
-_PROBES_KBPS = (DATAGRAM_MAX_BYTES + 48) * 8 / 1000 / (CONFIRM_INTERVAL_US / SECOND)
+# A probe of the path in any second (proto/path_mtu.py).
+_PROBES_KBPS = (DATAGRAM_MAX_BYTES + 48) * 8 / 1000
 # The pictures' part of the ceiling when sound leaves them next to nothing.
 _VIDEO_MIN_KBPS = 10.0
 

@@ -75,7 +75,7 @@ class LiveStatistics:
             self._console.line({"event": "stats", **_rounded(self._read().fields)})
         elif self._console.level > QUIET:
             line = self._read().line
-            if line != self._last_line:  # nothing new, as while nobody is there: no line
+            if line and line != self._last_line:  # nothing new, as while nobody is there: no line
                 self._console.say(line)
             self._last_line = line
 

@@ -169,7 +169,7 @@ class ClientEndpoint:
             elif isinstance(frame, Feedback):
                 self._handle_feedback(now_us, frame)
         if self.state == "reconnecting" and self._session is session and session.last_heard_us == now_us:
-            self._resume()
+            self._resume(now_us, session)
         self._flush_session()
 
     def handle_timeout(self, now_us: int) -> None:
@@ -226,10 +226,10 @@ class ClientEndpoint:
         stats.frames_dropped_pacer = self._pacer.frames_dropped
         stats.bytes_sent = self._bytes_sent
         session = self._session
+        stats.datagram_bytes = DATAGRAM_DEFAULT_BYTES if session is None else session.datagram_bytes
         if session is not None:
             rtt_us = session.round_trip.latest_rtt_us
             stats.rtt_ms = None if rtt_us is None else session.round_trip.smoothed_rtt_us / MS
-            stats.datagram_bytes = session.datagram_bytes
             stats.packets_sent = self._earlier_packets + session.counters.packets_sent
         seconds, (grown,) = self._recent.since(now_us, self._bytes_sent)
         stats.sent_kbps = grown * 8 / 1000 / seconds if seconds else 0.0
@@ -305,13 +305,7 @@ class ClientEndpoint:
             self._earlier_packets += self._session.counters.packets_sent
         self._connection_id = handshake.client_connection_id
         config = self._config
-        self._session = Session(
-            established.keys,
-            Direction.CLIENT_TO_SERVER,
-            established.session_id,
-            now_us,
-            large_datagrams=config.video,
-        )
+        self._session = Session(established.keys, Direction.CLIENT_TO_SERVER, established.session_id, now_us)
         self._pacer.clear()
         self._binding = AudioBinding()  # the port before is another session's, perhaps another server's
         self._audio = AudioPacketizer()
@@ -342,6 +336,7 @@ class ClientEndpoint:
                         self._stats.reconnects += 1
                     self.state = "connected"
                     self._retry_at_us = self._handshake = None
+                    self._probe_path(now_us, session)
                     self._binding.begin(now_us, welcome.audio_port, self._entropy(TOKEN_BYTES))
                     self._bind_audio(now_us, session)
                     self._events.append(Connected(welcome.audio_port, welcome.latency_ms * MS or None))
@@ -376,13 +371,14 @@ class ClientEndpoint:
             self._handshake = self._new_handshake(now_us)
             self._follow_handshake(now_us)
 
-    def _resume(self) -> None:
+    def _resume(self, now_us: int, session: Session) -> None:
         """The silent session spoke again before a new one was made."""
         if self._binding.port is None:
             return  # it is the new session, whose WELCOME is on its way
         if self._handshake is not None or self._retry_at_us is not None:
             self._handshake = self._retry_at_us = None
             self.state = "connected"
+            self._probe_path(now_us, session)
             self._stats.reconnects += 1
             self._events.append(Connected(self._binding.port, None))
 
@@ -390,6 +386,10 @@ class ClientEndpoint:
         plaintext = self._binding.handle_timeout(now_us)
         if plaintext is not None:
             self._transmits.append(Transmit(AUDIO_PATH, None, session.seal(Channel.AUDIO, plaintext)))
+
+    def _probe_path(self, now_us: int, session: Session) -> None:
+        if self._config.video:
+            session.probe_path(now_us)
 
     def _drain_pacer(self, now_us: int) -> None:
         session = self._session

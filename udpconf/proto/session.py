@@ -65,16 +65,7 @@ class _ChannelState:
 class Session:
     """The secure and living part of a connection; owned and driven by one endpoint."""
 
-    def __init__(
-        self,
-        keys: SessionKeys,
-        outbound: Direction,
-        destination_id: int,
-        now_us: int,
-        *,
-        large_datagrams: bool = False,
-    ) -> None:
-        """``large_datagrams``: find out how large they may be, for this end has much to send."""
+    def __init__(self, keys: SessionKeys, outbound: Direction, destination_id: int, now_us: int) -> None:
         inbound = (
             Direction.SERVER_TO_CLIENT
             if outbound is Direction.CLIENT_TO_SERVER
@@ -97,10 +88,14 @@ class Session:
         self._control_out = ControlSender()
         self._control_in = ControlReceiver()
         self._outbox: deque[bytes] = deque(maxlen=OUTBOX_MAX)
-        self._path_mtu = PathMtu(now_us) if large_datagrams else None
+        self._path_mtu: PathMtu | None = None
         self._pings_sent = 0
         self._ping_at_us = now_us
         self._pinged_us = now_us - 1
+
+    def probe_path(self, now_us: int) -> None:
+        """From now on find out how large datagrams may be: this end has much to send."""
+        self._path_mtu = PathMtu(now_us)
 
     # --- inputs ---
 
