@@ -2,77 +2,20 @@
 
 import json
 import os
-import signal
-import subprocess
-import sys
-import textwrap
-import time
-from collections.abc import Callable
-from functools import cache
 from pathlib import Path
 
 import pytest
 
-from udpconf.emulation import namespaces, tun_lab
+from tests.loopback.lab_net import (
+    RECEIVER,
+    UNAVAILABLE,
+    lab,
+    lab_works,
+    python,
+)
+from udpconf.emulation import link_options, tun_lab
 from udpconf.emulation.link import Fate, Link, LinkConditions
 from udpconf.emulation.loss import loss_model
-
-LAB_NET = Path(__file__).parent.parent.parent / "netem" / "lab-net"
-PYTHON = sys.executable
-UNAVAILABLE = 3
-# The receiving side of every test below: prints what it gets, in order, until SIGTERM.
-RECEIVER = """
-    import os, signal, socket, sys
-    signal.signal(signal.SIGTERM, lambda *_: sys.exit(0))
-    sock = socket.socket(socket.AF_INET, socket.SOCK_DGRAM)
-    sock.bind((os.environ["LAB_HERE"], 5000))
-    while True:
-        data, address = sock.recvfrom(2000)
-        print(data.decode(), flush=True)
-        sock.sendto(data, address)
-"""
-
-
-def lab(*arguments: str) -> subprocess.CompletedProcess[str]:
-    return subprocess.run(
-        [PYTHON, str(LAB_NET), *arguments], capture_output=True, text=True, timeout=60, check=False
-    )
-
-
-def python(code: str) -> list[str]:
-    return [PYTHON, "-c", textwrap.dedent(code)]
-
-
-@cache
-def lab_works() -> bool:
-    """Root on Linux with TUN. Anywhere else the lab must say what is missing and end with its code."""
-    done = lab("-q", "--", "true", "--", "true")
-    if done.returncode == UNAVAILABLE:
-        assert done.stderr.startswith("lab-net: ")
-        assert "Traceback" not in done.stderr
-        return False
-    assert done.returncode == 0, done.stderr
-    return True
-
-
-def names_of(pid: int) -> list[str]:
-    if not namespaces.NAMES_SEEN_IN.exists():
-        return []
-    return [path.name for path in namespaces.NAMES_SEEN_IN.iterdir() if f"-{pid}-" in path.name]
-
-
-def alive(pid: int) -> bool:
-    try:
-        return Path(f"/proc/{pid}/stat").read_text().rsplit(")", 1)[1].split()[0] != "Z"
-    except OSError:
-        return False
-
-
-def wait_until(condition: Callable[[], bool]) -> None:
-    deadline = time.monotonic() + 20
-    while not condition():
-        assert time.monotonic() < deadline
-        time.sleep(0.005)
 
 
 def test_two_programs_talk_over_the_link_and_are_told_their_addresses() -> None:
@@ -152,9 +95,10 @@ def test_it_loses_the_packets_that_the_emulator_loses_with_the_same_seed_and_log
     passed = [number for number, fate in enumerate(fates) if fate == Fate.PASSED]
     assert [int(line) for line in done.stdout.split()] == passed
 
-    records = [json.loads(line) for line in log.read_text().splitlines()]
+    start, *records = [json.loads(line) for line in log.read_text().splitlines()]
     up = [record for record in records if record["direction"] == "up"]
     down = [record for record in records if record["direction"] == "down"]
+    assert start == {"step": 0, "at_us": up[0]["sent_us"]}
     assert [record["fate"] for record in up] == [fate.value for fate in fates]
     assert [record["n"] for record in up] == list(range(packets))
     assert {record["size"] for record in up} <= {20 + 8 + digits for digits in (1, 2, 3)}
@@ -171,56 +115,6 @@ def test_nothing_but_the_programs_packets_passes(tmp_path: Path) -> None:
     assert done.returncode == 0
     assert log.read_text() == ""
     assert "B to A: 0 packets" in done.stderr
-
-
-@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
-def test_nothing_is_left_after_a_signal(number: signal.Signals, tmp_path: Path) -> None:
-    if not lab_works():
-        return
-    ready = tmp_path / "grandchild"
-    # B's child outlives B and ignores SIGTERM: it must go too.
-    b = f"(trap '' TERM; sh -c 'echo $$ > {ready}.new; mv {ready}.new {ready}; exec sleep 100') & wait"
-    with subprocess.Popen(
-        [PYTHON, str(LAB_NET), "--", "sleep", "100", "--", "sh", "-c", b], stderr=subprocess.PIPE, text=True
-    ) as process:
-        wait_until(ready.exists)
-        assert len(names_of(process.pid)) == 2
-        process.send_signal(number)
-        _, stderr = process.communicate(timeout=30)
-    assert process.returncode == 128 + number
-    assert "Traceback" not in stderr
-    assert names_of(process.pid) == []
-    grandchild = int(ready.read_text())
-    wait_until(lambda: not alive(grandchild))
-
-
-def test_the_next_run_clears_what_a_killed_one_left(tmp_path: Path) -> None:
-    if not lab_works():
-        return
-    ready = tmp_path / "child"
-    b = f"echo $$ > {ready}.new; mv {ready}.new {ready}; exec sleep 100"
-    with subprocess.Popen([PYTHON, str(LAB_NET), "--", "sleep", "100", "--", "sh", "-c", b]) as process:
-        wait_until(ready.exists)
-        assert len(names_of(process.pid)) == 2
-        process.kill()
-    done = lab("-q", "--", "true", "--", "true")
-    assert done.returncode == 0, done.stderr
-    assert names_of(process.pid) == []
-    child = int(ready.read_text())
-    wait_until(lambda: not alive(child))
-
-
-def test_a_running_lab_is_left_alone_by_another_one(tmp_path: Path) -> None:
-    if not lab_works():
-        return
-    ready = tmp_path / "ready"
-    b = f"touch {ready}; exec sleep 100"
-    with subprocess.Popen([PYTHON, str(LAB_NET), "-q", "--", "sleep", "100", "--", "sh", "-c", b]) as process:
-        wait_until(ready.exists)
-        assert lab("-q", "--", "true", "--", "true").returncode == 0
-        assert len(names_of(process.pid)) == 2
-        process.terminate()
-    assert process.returncode == 143
 
 
 def test_without_root_it_says_so_and_ends_with_3(
@@ -269,9 +163,9 @@ def test_each_direction_may_have_its_own_conditions() -> None:
     there = "--delay 25ms --rate 6mbit --queue 64kB --loss 2% --burst 5"
     back = "--delay-back 5ms --loss-back 0% --queue-back 300ms"
     options = tun_lab.parser().parse_args(f"{there} {back}".split())
-    assert tun_lab.conditions_of(options, "") == LinkConditions(
+    assert link_options.conditions_of(options, "") == LinkConditions(
         delay_us=25_000, loss=loss_model(0.02, 5), rate_bps=6_000_000, queue_bytes=64_000, reorder_us=10_000
     )
-    assert tun_lab.conditions_of(options, "_back") == LinkConditions(
+    assert link_options.conditions_of(options, "_back") == LinkConditions(
         delay_us=5_000, rate_bps=6_000_000, queue_us=300_000, reorder_us=10_000
     )

@@ -3,10 +3,14 @@
 import errno
 import os
 import select
+from collections.abc import Iterator
+from itertools import count
 from typing import NamedTuple, TextIO
 
-from udpconf.emulation.link import DuplexLink, Verdict
+from udpconf.emulation.link import Verdict
 from udpconf.emulation.real_time import monotonic_us
+from udpconf.emulation.scenario import Scenario
+from udpconf.emulation.scenario_link import Direction, ScenarioLink
 
 # The TUN devices' MTU is smaller; segmentation offload is off, so the kernel hands out single packets.
 READ_BYTES = 2048
@@ -32,14 +36,16 @@ class TunBridge:
     Args:
         tun_a: file descriptor of A's device, non-blocking.
         tun_b: B's.
+        link: what decides. Its scenario starts with the first packet that one of the programs sends.
         log: a line of JSON a packet goes there, see netem/README.md; None: no log.
     """
 
-    def __init__(self, tun_a: int, tun_b: int, link: DuplexLink[bytes], log: TextIO | None) -> None:
+    def __init__(self, tun_a: int, tun_b: int, link: ScenarioLink[bytes], log: TextIO | None) -> None:
         self._tun_a = tun_a
         self._tun_b = tun_b
+        self._ways: tuple[tuple[Direction, int], ...] = (("up", tun_a), ("down", tun_b))
         self._link = link
-        self._log = log
+        self._log = None if log is None else LinkLog(link.scenario, log)
         self._late = 0
         self._latest_us = 0
         self._not_written = 0
@@ -69,11 +75,12 @@ class TunBridge:
             if tun_a in readable:
                 self._read(tun_a, "down")
             self._deliver()
+            if self._log is not None:
+                self._log.catch_up(monotonic_us())
             if seen := [descriptor for descriptor in watched if descriptor in readable]:
                 return seen
 
-    def _read(self, tun: int, direction: str) -> None:
-        link = self._link.up if direction == "up" else self._link.down
+    def _read(self, tun: int, direction: Direction) -> None:
         for _ in range(READ_BATCH):
             try:
                 packet = os.read(tun, READ_BYTES)
@@ -82,22 +89,23 @@ class TunBridge:
             if packet[0] >> 4 != 4:  # IPv6 is off; whatever still comes was not sent by the tested programs
                 continue
             now_us = monotonic_us()
-            verdict = link.send(now_us, packet, len(packet))
+            verdict = self._link.send(direction, now_us, packet, len(packet))
             if self._log is not None:
-                self._log.write(log_line(direction, verdict, len(packet), now_us))
+                self._log.packet(direction, verdict, len(packet), now_us)
 
     def _deliver(self) -> None:
         link = self._link
-        for one_way, tun in ((link.up, self._tun_a), (link.down, self._tun_b)):
-            while (due_us := one_way.poll_timeout()) is not None:
+        for direction, tun in self._ways:
+            while True:
                 now_us = monotonic_us()
-                packet = one_way.poll_delivery(now_us)
-                if packet is None:
+                due_us = link.due_us(direction)
+                packet = link.poll_delivery(direction, now_us)  # also when idle: the next step may be due
+                if packet is None or due_us is None:
                     break
                 try:
                     os.write(tun, packet)
                 except OSError as error:
-                    # The device's queue is full, or the namespace goes down.
+                    # The device's queue is full, the namespace goes down, or the flipped bit was in the IP version.
                     if error.errno not in {errno.EAGAIN, errno.ENOBUFS, errno.EIO, errno.EINVAL}:
                         raise
                     self._not_written += 1
@@ -107,9 +115,39 @@ class TunBridge:
                     self._late += 1
 
 
-def log_line(direction: str, verdict: Verdict, size_bytes: int, sent_us: int) -> str:
-    due = "null" if verdict.due_us is None else verdict.due_us
-    return (
-        f'{{"direction": "{direction}", "n": {verdict.number}, "size": {size_bytes}, "sent_us": {sent_us}, '
-        f'"fate": "{verdict.fate.value}", "due_us": {due}}}\n'
-    )
+class LinkLog:
+    """A line of JSON for each step of the schedule and each packet, in the order in which they happened."""
+
+    def __init__(self, scenario: Scenario, file: TextIO) -> None:
+        self._file = file
+        self._steps = step_times(scenario)
+        self._next: tuple[int, int] | None = next(self._steps)
+        self._start_us: int | None = None
+
+    def packet(self, direction: Direction, verdict: Verdict, size_bytes: int, sent_us: int) -> None:
+        """The first one starts the schedule."""
+        if self._start_us is None:
+            self._start_us = sent_us
+        self.catch_up(sent_us)
+        due = "null" if verdict.due_us is None else verdict.due_us
+        self._file.write(
+            f'{{"direction": "{direction}", "n": {verdict.number}, "size": {size_bytes}, "sent_us": {sent_us}, '
+            f'"fate": "{verdict.fate.value}", "due_us": {due}}}\n'
+        )
+
+    def catch_up(self, now_us: int) -> None:
+        """Write down the steps up to now."""
+        while self._start_us is not None and self._next is not None:
+            index, elapsed_us = self._next
+            if self._start_us + elapsed_us > now_us:
+                return
+            self._file.write(f'{{"step": {index}, "at_us": {self._start_us + elapsed_us}}}\n')
+            self._next = next(self._steps, None)
+
+
+def step_times(scenario: Scenario) -> Iterator[tuple[int, int]]:
+    """Each step's index and its time after the first packet in microseconds; without an end if the schedule repeats."""
+    steps, repeat_us = scenario.steps, scenario.repeat_us
+    for turn in (0,) if repeat_us is None or len(steps) == 1 else count():
+        for index, step in enumerate(steps):
+            yield index, turn * (repeat_us or 0) + step.at_us

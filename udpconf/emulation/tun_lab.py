@@ -8,11 +8,10 @@ import signal
 import socket
 import subprocess
 import sys
-from collections.abc import Callable, Iterator, Sequence
-from typing import Any
+from collections.abc import Iterator, Sequence
 
-from udpconf.emulation.link import DuplexLink, LinkConditions, LinkCounters
-from udpconf.emulation.loss import loss_model
+from udpconf.emulation.link import LinkCounters, flip_bit
+from udpconf.emulation.link_options import add_link_options, scenario_list, scenario_of
 from udpconf.emulation.namespaces import (
     LabUnavailableError,
     Namespace,
@@ -21,8 +20,8 @@ from udpconf.emulation.namespaces import (
     namespace,
 )
 from udpconf.emulation.real_time import monotonic_us, sharpen_timers
+from udpconf.emulation.scenario_link import ScenarioLink
 from udpconf.emulation.tun_bridge import LATE_US, TunBridge
-from udpconf.emulation.units import parse_duration_us, parse_rate_bps, parse_share, parse_size_bytes
 
 ADDRESS_A = "10.77.0.1"
 ADDRESS_B = "10.77.0.2"
@@ -47,7 +46,9 @@ code is B's. If A ends first, B goes on. The terminal's input is B's.
 """
 EPILOG = """\
 Every condition holds in both directions unless --...-back gives another for the way back, from A to B.
-Example:  netem/lab-net --delay 25ms --loss 2% --loss-back 0% -- udpconf serve --open -- udpconf send 10.77.0.1 --test-pattern
+Examples:
+  netem/lab-net wifi-bursts -- udpconf serve --open -- udpconf send 10.77.0.1 --test-pattern
+  netem/lab-net --delay 25ms --loss 2% --loss-back 0% -- udpconf serve --open -- udpconf send 10.77.0.1 --test-pattern
 Exit codes: B's; 2 usage; 3 no root, no TUN device, no iproute2; 127 no such program; 130 Ctrl-C; 143 SIGTERM.
 """
 
@@ -58,9 +59,8 @@ def main(arguments: Sequence[str] | None = None) -> int:
     options = parser().parse_args(own)
     try:
         if not command_a or not command_b:
-            raise ValueError("two programs are needed: netem/lab-net [options] -- A -- B")
-        up, down = conditions_of(options, ""), conditions_of(options, "_back")
-        link: DuplexLink[bytes] = DuplexLink(up, down, options.seed)
+            raise ValueError("two programs are needed: netem/lab-net [scenario] [options] -- A -- B")
+        link: ScenarioLink[bytes] = ScenarioLink(scenario_of(options), options.seed, damage=flip_bit)
     except ValueError as error:
         print(f"lab-net: {error}", file=sys.stderr)
         return EXIT_USAGE
@@ -98,6 +98,8 @@ def run_programs(
     command_b: list[str],
 ) -> int:
     """Start both, carry their packets until B has ended or a signal came, end the rest. Returns the exit code."""
+    if signals.received is not None:
+        return EXIT_SIGNAL + signals.received
     program_a = Program(a, b, command_a, subprocess.DEVNULL)
     program_b = Program(b, a, command_b, None)
     be_punctual()
@@ -152,7 +154,7 @@ class Program:
 
 
 class Signals:
-    """SIGINT, SIGTERM and SIGHUP, noted and made visible to select()."""
+    """The signals that ask for an end, noted and made visible to select()."""
 
     def __init__(self, descriptor: int) -> None:
         self.descriptor = descriptor
@@ -170,7 +172,9 @@ def noted_signals() -> Iterator[Signals]:
     with receive, send:
         send.setblocking(False)
         signals = Signals(receive.fileno())
-        numbers = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
+        numbers = [signal.SIGINT, signal.SIGTERM, signal.SIGQUIT]
+        if signal.getsignal(signal.SIGHUP) is not signal.SIG_IGN:  # nohup wants it ignored
+            numbers.append(signal.SIGHUP)
         before = {number: signal.signal(number, signals.note) for number in numbers}
         descriptor_before = signal.set_wakeup_fd(send.fileno())
         try:
@@ -210,93 +214,23 @@ def split(arguments: list[str]) -> tuple[list[str], list[str], list[str]]:
 def parser() -> argparse.ArgumentParser:
     result = argparse.ArgumentParser(
         "lab-net",
-        usage="lab-net [options] -- PROGRAM-A [arguments] -- PROGRAM-B [arguments]",
+        usage="lab-net [SCENARIO | conditions] [options] -- PROGRAM-A [arguments] -- PROGRAM-B [arguments]",
         description=DESCRIPTION,
-        epilog=EPILOG,
+        epilog=EPILOG + scenario_list(),
         formatter_class=argparse.RawDescriptionHelpFormatter,
         allow_abbrev=False,
     )
-
-    def condition(name: str, kind: Callable[[str], Any], metavar: str, words: str) -> None:
-        def convert(text: str) -> Any:
-            try:
-                return kind(text)
-            except ValueError as error:
-                raise argparse.ArgumentTypeError(str(error)) from error
-
-        result.add_argument(f"--{name}", type=convert, metavar=metavar, help=words)
-        result.add_argument(f"--{name}-back", type=convert, metavar=metavar, help=argparse.SUPPRESS)
-
-    condition("delay", parse_duration_us, "25ms", "one way")
-    condition(
-        "jitter",
-        parse_duration_us,
-        "10ms",
-        "uniform from 0 to this, on top of the delay; packets keep their order",
-    )
-    condition("loss", parse_share, "2%", "share of packets lost")
-    condition(
-        "burst",
-        positive_number,
-        "5",
-        "mean length of a run of losses, in packets (Gilbert); without: independent",
-    )
-    condition("rate", parse_rate_bps, "6mbit", "IP headers included")
-    condition("queue", parse_queue, "300ms", "before the rate, drop-tail, as a time or a size (64kB)")
-    condition("reorder", parse_share, "1%", "share of packets held back by --reorder-delay")
-    condition("reorder-delay", parse_duration_us, "10ms", "by how much (10ms)")
-    condition("duplicate", parse_share, "1%", "share of packets that arrive twice")
+    add_link_options(result)
     result.add_argument("--seed", default="1", help="the same seed loses the same packets (1)")
     result.add_argument("--log", metavar="FILE", help="a line of JSON a packet")
     result.add_argument("-q", "--quiet", action="store_true", help="no summary at the end")
     return result
 
 
-def positive_number(text: str) -> float:
-    value = float(text)
-    if not 1 <= value < float("inf"):
-        raise ValueError(f"{text!r} is not a number of packets, 1 or more")
-    return value
-
-
-def parse_queue(text: str) -> tuple[int | None, int | None]:
-    """(bytes, microseconds), one of them None."""
-    try:
-        return None, parse_duration_us(text)
-    except ValueError:
-        try:
-            return parse_size_bytes(text), None
-        except ValueError:
-            raise ValueError(f"{text!r} is neither a time such as 300ms nor a size such as 64kB") from None
-
-
-def conditions_of(options: argparse.Namespace, suffix: str) -> LinkConditions:
-    """The conditions of one direction. Raises ValueError if they cannot go together."""
-
-    def of(name: str, default: Any) -> Any:
-        for key in (name + suffix, name):
-            if (value := getattr(options, key)) is not None:
-                return value
-        return default
-
-    share = of("loss", 0.0)
-    queue_bytes, queue_us = of("queue", (None, None))
-    return LinkConditions(
-        delay_us=of("delay", 0),
-        jitter_us=of("jitter", 0),
-        loss=loss_model(share, of("burst", None) if share > 0 else None),
-        rate_bps=of("rate", None),
-        queue_bytes=queue_bytes,
-        queue_us=queue_us,
-        reorder=of("reorder", 0.0),
-        reorder_us=of("reorder_delay", 10_000),
-        duplicate=of("duplicate", 0.0),
-    )
-
-
-def summary(link: DuplexLink[bytes], bridge: TunBridge) -> str:
+def summary(link: ScenarioLink[bytes], bridge: TunBridge) -> str:
     def words(name: str, counters: LinkCounters) -> str:
-        return f"{name}: {counters.sent} packets, {counters.lost} lost, {counters.dropped_by_queue} dropped by the queue"
+        text = f"{name}: {counters.sent} packets, {counters.lost} lost, {counters.dropped_by_queue} dropped by the queue"
+        return f"{text}, {counters.corrupted} corrupted" if counters.corrupted else text
 
     own = bridge.counters
     return (
