@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Annotated, Any, NamedTuple
 import typer
 
 from udpconf.cli.console import Console
+from udpconf.cli.network import CUSTOM, Loss, ScenarioName, chosen_scenario
 from udpconf.cli.options import Display, JsonLines, Quiet, SpeakerName, Verbose, Version, flag
 from udpconf.cli.sound import open_speaker
 from udpconf.cli.stop import StopRequested, stop_on_terminate
@@ -26,6 +27,7 @@ if TYPE_CHECKING:
     from udpconf.app.values import Frame, ServerEvent
     from udpconf.cli.sources import Sources
     from udpconf.cli.wall import Wall
+    from udpconf.emulation.scenario import Scenario
 
 # The server listens on one loopback address, the bad network on another, so that both can have the same port numbers: a
 # sender is told the port of its sound by number.
@@ -35,8 +37,12 @@ OUT = Path("demo-output")
 PICTURE_SIZE = (1280, 720)
 # The n-th sender's tone, in Hz: three that sound well together.
 TONES_HZ = (440.0, 554.4, 659.3)
-# What is on its way when the sources stop is shown within this.
+# Above this no handshake comes about in the demo's time.
+LOSS_MAX = 0.9
+# What is on its way when the sources stop is shown within this; through a network with a name, which may have a satellite
+# in it or a full queue, within the other.
 DRAIN_S = 0.5
+FAR_DRAIN_S = 2.0
 LOOK_INTERVAL_S = 0.1
 THREAD_END_S = 1.0
 
@@ -45,7 +51,8 @@ class Settings(NamedTuple):
     """What the flags said."""
 
     seconds: float
-    loss_percent: float
+    loss: float | None
+    scenario: "Scenario | None"  # the one that was named, or a CUSTOM one of that loss; None: no bad network
     file: Path | None
     senders: int
     out: Path
@@ -56,10 +63,8 @@ class Settings(NamedTuple):
 def demo(
     context: typer.Context,
     seconds: Annotated[float, flag("--seconds", min=1, max=3600, help="How long it runs.")] = 10,
-    loss: Annotated[
-        float,
-        flag("--loss", min=0, max=90, metavar="PERCENT", help="Lose this share of all datagrams, each way."),
-    ] = 0,
+    loss: Loss = None,
+    scenario: ScenarioName = None,
     file: Annotated[
         Path | None,
         flag(
@@ -89,7 +94,10 @@ def demo(
     console: Console = context.obj
     console.configure(json_lines=json_lines, quiet=quiet, verbose=verbose)
     stop_on_terminate()
-    _Demo(console, Settings(seconds, loss, file, senders, out, display, speaker)).run()
+    if loss is not None and loss > LOSS_MAX:
+        raise typer.BadParameter(f"--loss goes up to {LOSS_MAX:.0%}; with {loss:.0%} nobody connects.")
+    bad_network = chosen_scenario(context, ("loss",)) if loss != 0 or scenario is not None else None
+    _Demo(console, Settings(seconds, loss, bad_network, file, senders, out, display, speaker)).run()
 
 
 @dataclass
@@ -133,15 +141,7 @@ class _Demo:
             host = self._open_network(stack, (server.port, *range(low, high + 1)))
             for index in range(settings.senders):
                 self._open_sender(stack, index, host, server)
-            console.say(
-                f"Sending for {settings.seconds:g} s"
-                + (
-                    f" through a network that loses {settings.loss_percent:g} %"
-                    if settings.loss_percent
-                    else ""
-                )
-                + " (Ctrl-C ends it) ..."
-            )
+            console.say(f"Sending for {settings.seconds:g} s{_through(settings)} (Ctrl-C ends it) ...")
             started_s = time.monotonic()
             try:
                 self._wait()
@@ -154,7 +154,8 @@ class _Demo:
             concealed = {stats.name: stats.audio_frames_concealed for stats in server.stats().values()}
             for participant in self._participants.values():
                 participant.sources.stop()
-            time.sleep(DRAIN_S)
+            named = settings.scenario is not None and settings.scenario.name != CUSTOM
+            time.sleep(FAR_DRAIN_S if named else DRAIN_S)
             self._collect(server, concealed)
         for thread in threads:  # they end with the server, and the recordings are closed then
             thread.join(THREAD_END_S)
@@ -187,17 +188,13 @@ class _Demo:
 
     def _open_network(self, stack: ExitStack, ports: tuple[int, ...]) -> str:
         """The host to send to: the server's own, or that of a bad network in front of it."""
-        if not self._settings.loss_percent:
+        if self._settings.scenario is None:
             return SERVER_HOST
-        from udpconf.emulation.link import LinkConditions
-        from udpconf.emulation.loss import Bernoulli
         from udpconf.emulation.proxy import UdpProxy
 
-        conditions = LinkConditions(loss=Bernoulli(self._settings.loss_percent / 100))
+        targets = {port: (SERVER_HOST, port) for port in ports}
         try:
-            stack.enter_context(
-                UdpProxy(NETWORK_HOST, {port: (SERVER_HOST, port) for port in ports}, conditions)
-            )
+            stack.enter_context(UdpProxy(NETWORK_HOST, targets, self._settings.scenario))
         except OSError as error:
             raise ConfigError(
                 f"The bad network does not start: {error}. It needs the loopback address {NETWORK_HOST}, which Linux has."
@@ -312,6 +309,7 @@ class _Demo:
             self._console.line(
                 {
                     "event": "demo",
+                    "scenario": None if self._settings.scenario is None else self._settings.scenario.name,
                     "senders": figures,
                     "recordings": [str(path) for path in self._recordings],
                     "picture": str(picture),
@@ -339,6 +337,14 @@ class _Demo:
         for path in self._recordings:
             say(f"recording  {path}   play it with: ffplay {path}")
         say(f"picture    {picture}")
+
+
+def _through(settings: Settings) -> str:
+    if settings.scenario is None:
+        return ""
+    if settings.scenario.name == CUSTOM:
+        return f" through a network that loses {100 * (settings.loss or 0):g} %"
+    return f" through the network {settings.scenario.name} ({settings.scenario.title})"
 
 
 def _tile_fields(frame: "Frame") -> dict[str, Any]:
