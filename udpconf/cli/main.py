@@ -6,7 +6,7 @@ import threading
 
 import typer
 
-from udpconf.cli import demo, devices, doctor, send, serve
+from udpconf.cli import demo, devices, doctor, proxy, send, serve
 from udpconf.cli.console import Console
 from udpconf.cli.options import JsonLines, Quiet, Verbose, Version
 from udpconf.cli.stop import StopRequested, stop_on_interrupt
@@ -23,7 +23,7 @@ app = typer.Typer(
     pretty_exceptions_enable=False,
     context_settings={"help_option_names": ["-h", "--help"]},
 )
-for verb in (serve.serve, send.send, devices.devices, doctor.doctor, demo.demo):
+for verb in (serve.serve, send.send, devices.devices, doctor.doctor, demo.demo, proxy.proxy):
     app.command()(verb)
 
 
