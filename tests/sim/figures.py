@@ -1,0 +1,283 @@
+"""What came of one client's call in virtual time: every frame, every sound and every packet with exactly one fate."""
+
+from collections import Counter
+from dataclasses import dataclass, field
+from itertools import pairwise
+from typing import NamedTuple
+
+from tests.conversation import SERVER_START_US, UDP_IP_BYTES, Conversation, Peer
+from udpconf.frames import OpusFrame
+from udpconf.limits import MS, SECOND
+from udpconf.proto.audio_jitter import FRAME_US, AudioJitterBuffer
+from udpconf.proto.events import AudioReceived, ClientJoined, VideoFrameDue
+from udpconf.proto.server_client import ServerClient
+from udpconf.wire.envelope import HEADER_BYTES, PROTECTED_BIT
+from udpconf.wire.frames import AUDIO, FEEDBACK, VIDEO
+
+AUDIO_CHANNEL_BIT = 0x10
+SHARD_INDEX_AT, DATA_SHARDS_AT = HEADER_BYTES + 8, HEADER_BYTES + 9  # in a packet with a VIDEO frame
+
+
+def kind_of(datagram: bytes) -> str:
+    """What a datagram is sent for. Needs the null cipher."""
+    if datagram[0] < PROTECTED_BIT:
+        return "handshake"
+    if len(datagram) <= HEADER_BYTES:
+        return "control"
+    frame = datagram[HEADER_BYTES]
+    if datagram[0] & AUDIO_CHANNEL_BIT:
+        return "sound" if frame == AUDIO else "control"
+    if frame == VIDEO:
+        return "parity" if datagram[SHARD_INDEX_AT] >= datagram[DATA_SHARDS_AT] else "video"
+    return "feedback" if frame == FEEDBACK else "control"
+
+
+class Shown(NamedTuple):
+    """A frame at the instant at which the jitter buffer gave it out. Times are microseconds of the story."""
+
+    at_us: int
+    frame_id: int
+    captured_us: int
+    fresh: float  # share of its area that arrived
+
+    @property
+    def whole(self) -> bool:
+        return self.fresh == 1
+
+
+@dataclass
+class Call:
+    """One client as the story sees it.
+
+    Attributes:
+        captured: pictures taken; each was accepted by the endpoint, or there was no connection at the time ("away").
+        accepted_ids: of those the endpoint took.
+        shown: in the order they were given out.
+        hearing: the sound between network and loudspeaker, a buffer for each session.
+        sounds_concealed: pieces of 10 ms that were made up.
+        datagrams, wire_bytes: by direction, whether they came out of the link, and kind; with IP and UDP headers.
+    """
+
+    conversation: Conversation
+    peer: Peer
+    captured: int = 0
+    accepted_ids: list[int] = field(default_factory=list)
+    shown: list[Shown] = field(default_factory=list)
+    sounds_captured: int = 0
+    sounds_received: int = 0
+    sounds_concealed: int = 0
+    hearing: list[AudioJitterBuffer] = field(default_factory=list)
+    datagrams: Counter[tuple[str, bool, str]] = field(default_factory=Counter)
+    wire_bytes: Counter[tuple[str, bool, str]] = field(default_factory=Counter)
+    video_on: bool = False
+    sound_on: bool = False
+    _heard: bool = False
+    _silent: int = 0  # pops in a row without a frame of the sender's
+    _silent_longest: int = 0
+
+    # --- what the story tells it ---
+
+    def count(self, direction: str, out: bool, datagram: bytes) -> None:
+        key = (direction, out, kind_of(datagram))
+        self.datagrams[key] += 1
+        self.wire_bytes[key] += len(datagram) + UDP_IP_BYTES
+
+    def show(self, event: VideoFrameDue) -> None:
+        encoded = event.frame.encoded
+        there = sum(segment.interval_count for segment in encoded.segments)
+        frame_id = event.frame.frame_id
+        self.shown.append(
+            Shown(
+                self.conversation.now_us,
+                frame_id,
+                self.peer.sent_at_us[frame_id],
+                there / encoded.description.interval_count,
+            )
+        )
+
+    # --- pictures ---
+
+    def between(self, from_s: float, to_s: float) -> list[Shown]:
+        """The frames captured in that part of the story and shown at any time."""
+        return [frame for frame in self.shown if from_s * SECOND <= frame.captured_us < to_s * SECOND]
+
+    def latency_ms(self, quantile: float, *, from_s: float = 0, to_s: float = 1e9) -> float:
+        """From capture to being given out, of the frames captured then; infinite if none was shown."""
+        delays = sorted(frame.at_us - frame.captured_us for frame in self.between(from_s, to_s))
+        return delays[min(len(delays) - 1, int(quantile * len(delays)))] / MS if delays else float("inf")
+
+    @property
+    def whole(self) -> int:
+        return sum(frame.whole for frame in self.shown)
+
+    @property
+    def with_holes(self) -> int:
+        return len(self.shown) - self.whole
+
+    @property
+    def away(self) -> int:
+        return self.captured - len(self.accepted_ids)
+
+    @property
+    def under_way(self) -> int:
+        """Accepted after the newest one that was shown: they may still come."""
+        newest = self.shown[-1].frame_id if self.shown else -1
+        return sum(frame_id > newest for frame_id in self.accepted_ids)
+
+    @property
+    def skipped(self) -> int:
+        """Accepted, and passed over by a later one."""
+        return len(self.accepted_ids) - len(self.shown) - self.under_way
+
+    @property
+    def fresh_area(self) -> float:
+        """Mean share of the picture's area that arrived, over the frames that were shown; 0 if none was."""
+        return sum(frame.fresh for frame in self.shown) / len(self.shown) if self.shown else 0.0
+
+    def freeze_ms(self, *, from_s: float = 0, to_s: float = 1e9) -> float:
+        """The longest that the picture stood still between two instants of the story, the end counted in."""
+        now_us = min(self.conversation.now_us, int(to_s * SECOND))
+        times = [frame.at_us for frame in self.shown if from_s * SECOND <= frame.at_us < to_s * SECOND]
+        if self.video_on or now_us < self.conversation.now_us:
+            times.append(now_us)
+        return max((after - before for before, after in pairwise(times)), default=0) / MS
+
+    def back_after_s(self, instant_s: float) -> float:
+        """From an instant of the story to the next whole frame that is shown, captured after it; infinite if none is."""
+        at_us = instant_s * SECOND
+        later = (frame.at_us - at_us for frame in self.shown if frame.captured_us >= at_us and frame.whole)
+        return next(later, float("inf")) / SECOND
+
+    # --- sound ---
+
+    def hear(self, event: AudioReceived) -> None:
+        self.sounds_received += 1
+        self.hearing[-1].push(
+            event.sequence_number, event.capture_us, event.data, event.arrival_us, copy=event.copy
+        )
+
+    def pop_sound(self, now_us: int) -> OpusFrame | None:
+        """What the loudspeaker gets for the next 10 ms."""
+        if not self.hearing:
+            return None
+        frame = self.hearing[-1].pop(now_us)
+        if frame is not None and frame.data is not None:
+            self._heard = True
+            self._silent = 0
+        elif self._heard and self.sound_on:
+            self.sounds_concealed += frame is not None
+            self._silent += 1
+            self._silent_longest = max(self._silent_longest, self._silent)
+        return frame
+
+    @property
+    def silence_ms(self) -> float:
+        """The longest that nothing of the sender's own was heard, once it had been, and while it captured sound."""
+        return self._silent_longest * FRAME_US / MS
+
+    @property
+    def sound_delay_ms(self) -> float:
+        """From capture to the loudspeaker, now; infinite if nothing plays."""
+        delay_us = self.hearing[-1].delay_us if self.hearing else None
+        return float("inf") if delay_us is None else delay_us / MS
+
+    # --- packets ---
+
+    @property
+    def reconnects(self) -> int:
+        now_us = self.conversation.now_us + self.peer.clock_offset_us
+        return self.peer.endpoint.stats(now_us).reconnects
+
+    def bytes_sent(self, kind: str, direction: str = "up") -> int:
+        return self.wire_bytes[direction, False, kind]
+
+    @property
+    def server_clients(self) -> list[ServerClient]:
+        """The server's sides of this call, one a session."""
+        client_id = self.peer.endpoint.client_id
+        return [c for c in self.conversation.server_clients.values() if c.client_id == client_id]
+
+    # --- every one is accounted for ---
+
+    def violations(self) -> list[str]:
+        """Sentences about what is not conserved; none, if all is well."""
+        found: list[str] = []
+
+        def equal(what: str, left: int, right: int) -> None:
+            if left != right:
+                found.append(f"{what}: {left} != {right}")
+
+        for direction, link in (("up", self.peer.up), ("down", self.peer.down)):
+            c = link.counters
+            fates = c.delivered + c.lost + c.dropped_by_queue + c.in_flight
+            equal(
+                f"packets put into the link {direction}, copies added, and their fates",
+                c.sent + c.duplicated,
+                fates,
+            )
+            for out, counted in ((False, c.sent), (True, c.delivered)):
+                seen = sum(
+                    n for (way, came, _), n in self.datagrams.items() if (way, came) == (direction, out)
+                )
+                equal(f"datagrams {'out of' if out else 'into'} the link {direction}", seen, counted)
+        ids = [frame.frame_id for frame in self.shown]
+        if any(after <= before for before, after in pairwise(ids)):
+            found.append("frames were shown twice or out of turn")
+        if not set(ids) <= set(self.accepted_ids):
+            found.append("a frame was shown that nobody sent")
+        video = [client.frames.counters for client in self.server_clients]
+        equal("frames shown", len(ids), sum(c.frames_whole + c.frames_with_holes for c in video))
+        equal("frames whole", self.whole, sum(c.frames_whole for c in video))
+        for client, session in zip(self.server_clients, self._shown_by_session(), strict=True):
+            v = client.frames.counters
+            fates = v.shards_used + v.shards_duplicate + v.shards_late + v.shards_refused
+            equal("shards received and their fates", v.shards_received, fates)
+            gaps = session[-1] - session[0] + 1 - len(session) if session else 0
+            if client is self.server_clients[-1] and self.peer.state != "closed":
+                equal("frames skipped", v.frames_skipped, gaps)
+            elif v.frames_skipped < gaps:  # it may have skipped those that were open at its end
+                found.append(f"frames skipped by an earlier session: {v.frames_skipped} < {gaps}")
+            sound = client.audio.counters
+            fates = sound.frames_used + sound.frames_duplicate + sound.frames_refused
+            equal("sound frames received and their fates", sound.frames_received, fates)
+        used = sum(client.audio.counters.frames_used for client in self.server_clients)
+        equal("sound frames used and taken by the loudspeaker", used, self.sounds_received)
+        for buffer in self.hearing:
+            n = buffer.counts
+            fates = n.played + n.skipped + n.duplicate + n.late + n.dropped + len(buffer._waiting)
+            equal("sound frames pushed and their fates", n.pushed, fates)
+        return found
+
+    def _shown_by_session(self) -> list[list[int]]:
+        sessions: list[list[int]] = []
+        client_id = self.peer.endpoint.client_id
+        for _, event in self.conversation.server_events:
+            if isinstance(event, ClientJoined) and event.client_id == client_id:
+                sessions.append([])
+            elif isinstance(event, VideoFrameDue) and event.client_id == client_id:
+                sessions[-1].append(event.frame.frame_id)
+        return sessions
+
+    def __str__(self) -> str:
+        now_us = SERVER_START_US + self.conversation.now_us
+        stats = self.conversation.server.stats(now_us) if self.conversation.server else {}
+        mine = stats.get(self.peer.endpoint.client_id)
+        kinds = sorted({(way, kind) for way, out, kind in self.wire_bytes if not out})
+        lines = [
+            f"frames: {self.captured} captured, {self.away} without a connection, {self.whole} whole, ",
+            f"    {self.with_holes} with holes, {self.skipped} skipped, {self.under_way} under way; ",
+            f"    fresh area {self.fresh_area:.4f}, longest freeze {self.freeze_ms():.1f} ms",
+            "latency: "
+            + ", ".join(f"p{q:g} {self.latency_ms(q / 100):.1f}" for q in (50, 95, 99, 100))
+            + " ms",
+            f"sound: {self.sounds_captured} captured, {self.sounds_received} received, {self.sounds_concealed} concealed,",
+            f"    longest silence {self.silence_ms:.0f} ms, delay {self.sound_delay_ms:.1f} ms",
+            "sent: "
+            + ", ".join(f"{way} {kind} {self.wire_bytes[way, False, kind]} B" for way, kind in kinds),
+            f"{self.peer.state}, {self.reconnects} times reconnected; up {self.peer.up.counters}",
+        ]
+        if mine is not None:
+            lines.append(
+                f"server: playout delay {mine.playout_delay_ms:.1f} ms, shards late {mine.shards_late}"
+            )
+        return "\n".join(lines)
