@@ -1,0 +1,139 @@
+"""The emulator gives what the scenarios ask for, and the judge of that is no yes-man (tools/check_emulator.py with few packets)."""
+
+from collections.abc import Callable
+from math import erf, sqrt
+
+import pytest
+
+from tools.emulator_statistics import Row, check, flood, judge, sample
+from tools.link_expectations import correlated_variance, delay_quantile_us, loss_error
+from udpconf.emulation.jitter import JitterShape, correlated
+from udpconf.emulation.link import LinkConditions
+from udpconf.emulation.loss import Bernoulli, GilbertElliott, TraceLoss, loss_model
+from udpconf.emulation.rate_trace import synthetic_cellular
+from udpconf.emulation.scenario import Scenario, Step, load_scenario, of_conditions, scenario_names
+from udpconf.limits import MS, SECOND
+
+PACKETS = 30_000
+FEW = 10_000
+SOME = 20_000  # enough to tell the changes below from chance
+SEED = 1
+
+
+def wrong(rows: list[Row]) -> list[Row]:
+    return [row for row in rows if not row.right]
+
+
+@pytest.mark.parametrize("name", scenario_names())
+def test_a_scenario_does_what_it_says(name: str) -> None:
+    rows = check(load_scenario(name), PACKETS, SEED)
+    assert rows
+    assert wrong(rows) == [], f"seed {SEED}"
+
+
+@pytest.mark.parametrize("shape", JitterShape)
+@pytest.mark.parametrize("correlation", [0.0, 0.7])
+def test_every_shape_of_jitter_has_its_quantiles(shape: JitterShape, correlation: float) -> None:
+    c = LinkConditions(
+        delay_us=50 * MS, jitter_us=10 * MS, jitter_shape=shape, jitter_correlation=correlation
+    )
+    assert wrong(check(of_conditions(c, name=f"{shape} {correlation}"), FEW, SEED)) == []
+
+
+@pytest.mark.parametrize(
+    "c",
+    [
+        LinkConditions(loss=TraceLoss((True, False, False, True, True, False, False))),
+        LinkConditions(loss=GilbertElliott(0.02, 0.2, 0.01, 0.5)),
+        LinkConditions(loss=loss_model(0.3, 1.0)),
+        LinkConditions(rate_bps=3_000_000, burst_bytes=30_000, queue_bytes=64_000),
+        LinkConditions(rate_trace=synthetic_cellular(3, 10, 8e6), delay_us=7 * MS),
+        LinkConditions(reorder=0.1, reorder_us=20 * MS, jitter_us=5 * MS, duplicate=0.2, corrupt=0.1),
+        LinkConditions(loss=Bernoulli(1.0)),
+    ],
+    ids=["loss trace", "lossy states", "no neighbours", "token bucket", "rate trace", "all dice", "nothing"],
+)
+def test_what_no_shipped_scenario_asks_for_comes_true_as_well(c: LinkConditions) -> None:
+    assert wrong(check(of_conditions(c), FEW, SEED)) == []
+
+
+def test_a_schedule_without_a_repeat_is_played_over_and_over() -> None:
+    before, after = (
+        LinkConditions(loss=Bernoulli(0.1)),
+        LinkConditions(loss=Bernoulli(0.3), rate_bps=2_000_000),
+    )
+    scenario = Scenario("steps", "", "", (Step(0, before, before), Step(2 * SECOND, after, before)), None)
+    rows = check(scenario, FEW, SEED)
+    assert wrong(rows) == []
+    assert {(row.step, row.what) for row in rows} >= {(0, "loss %"), (1, "loss %"), (1, "Mbit/s")}
+
+
+ASKED = LinkConditions(
+    delay_us=20 * MS,
+    jitter_us=10 * MS,
+    loss=loss_model(0.03, 8),
+    rate_bps=6_000_000,
+    queue_us=200 * MS,
+    duplicate=0.02,
+)
+
+
+@pytest.mark.parametrize(
+    ("what", "change"),
+    [
+        ("loss %", lambda c: c._replace(loss=loss_model(0.06, 8))),
+        ("burst", lambda c: c._replace(loss=loss_model(0.03, 5))),
+        ("p50 ms", lambda c: c._replace(delay_us=20_200)),
+        ("p95 ms", lambda c: c._replace(jitter_us=10_300)),
+        ("duplicates %", lambda c: c._replace(duplicate=0.03)),
+        ("Mbit/s", lambda c: c._replace(rate_bps=6_050_000)),
+        ("queue ms", lambda c: c._replace(queue_us=210 * MS)),
+    ],
+)
+def test_a_link_that_does_something_else_is_found_out(
+    what: str, change: Callable[[LinkConditions], LinkConditions]
+) -> None:
+    given = of_conditions(change(ASKED))
+    asked = of_conditions(ASKED)
+    rows = [*judge(asked, sample(given, SOME, SEED)), *flood(given, FEW, SEED, asked=asked)]
+    assert what in {row.what for row in wrong(rows)}
+
+
+def test_bursts_of_losses_say_less_than_single_ones() -> None:
+    """Mean runs of 8 at 3 %: one packet in some 15 counts. Of runs that are independent, every one does."""
+    independent = loss_error(Bernoulli(0.03), 10_000)
+    assert loss_error(loss_model(0.03, 1 / 0.97), 10_000) == pytest.approx(independent)
+    assert (loss_error(loss_model(0.03, 8), 10_000) / independent) ** 2 == pytest.approx(14.52, abs=0.01)
+
+
+def test_quantiles_are_those_of_the_textbook() -> None:
+    def median(shape: JitterShape) -> int:
+        return delay_quantile_us(LinkConditions(0, 10_000, shape), 0.5)
+
+    assert median(JitterShape.UNIFORM) == 5000
+    assert median(JitterShape.EXPONENTIAL) == pytest.approx(6931, abs=1)
+    assert median(JitterShape.PARETO) == pytest.approx(2 * 10_000 * (2 ** (1 / 3) - 1), abs=1)
+    normal = delay_quantile_us(LinkConditions(100 * MS, 10_000, JitterShape.NORMAL), 0.95)
+    assert normal == pytest.approx(100 * MS + 16_449, abs=1)
+
+
+def test_correlated_delays_say_as_little_as_the_formula_says() -> None:
+    """Against the spread of a hundred samples: 1.64 standard deviations above the mean, correlation 0.8."""
+    import random
+
+    rng = random.Random(SEED)
+    at, packets = 1.6449, 1000
+    counts = []
+    for _ in range(150):
+        gauss: float | None = None
+        below = 0
+        for _ in range(packets):
+            gauss, _ = correlated(gauss, rng.random(), 0.8)
+            below += gauss < at
+        counts.append(below / packets)
+    mean = sum(counts) / len(counts)
+    variance = sum((count - mean) ** 2 for count in counts) / (len(counts) - 1)
+    share = (1 + erf(at / sqrt(2))) / 2
+    grown = variance / (share * (1 - share) / packets)
+    assert 0.65 < grown / correlated_variance(share, 0.8) < 1.5, f"seed {SEED}"
+    assert correlated_variance(0.5, 0.0) == 1.0

@@ -1,0 +1,116 @@
+#!/usr/bin/env python3
+"""Does the link emulator do what its scenarios ask for? Sends packets in virtual time and compares, within chance.
+
+    tools/check_emulator.py                       every shipped scenario, 10^6 packets each: some minutes
+    tools/check_emulator.py wifi-bursts dsl --packets 100000
+    tools/check_emulator.py --call                how long 60 s of a call take in virtual time
+
+What is measured, and when it counts as wrong, is told in emulator_statistics.py. Exit codes: 0 all is right, 1 something
+is not, or the call took too long, 2 usage or a scenario that cannot be read.
+"""
+
+import argparse
+import sys
+import time
+from pathlib import Path
+
+from rich.box import SIMPLE
+from rich.console import Console
+from rich.progress import track
+from rich.table import Table
+
+sys.path.insert(0, str(Path(__file__).resolve().parent.parent))
+
+from tools.emulator_statistics import WAYS, Row, check
+from tools.link_expectations import SECOND, STANDARD_ERRORS
+from udpconf.emulation.link import LinkConditions
+from udpconf.emulation.loss import Bernoulli
+from udpconf.emulation.scenario import Scenario, ScenarioError, load_scenario, scenario_names
+
+PACKETS_DEFAULT = 1_000_000
+COLUMNS = ("loss %", "burst", "p50 ms", "p95 ms", "Mbit/s", "queue ms")
+# Of the table; a narrower window wraps its lines.
+WIDTH_MIN = 150
+CALL_SECONDS = 60
+CALL_BAR_S = 3.0
+
+
+def show(console: Console, results: dict[str, tuple[Scenario, list[Row]]]) -> None:
+    """A line for each scenario, step and direction: each figure as asked for and as measured."""
+    table = Table(title="asked for / measured", box=SIMPLE)
+    for heading in ("scenario", "from s", "way", *COLUMNS, "others", "worst"):
+        table.add_column(heading, no_wrap=True)
+    for name, (scenario, rows) in results.items():
+        for step, way in sorted(
+            {(row.step, row.way) for row in rows}, key=lambda key: (key[0], WAYS.index(key[1]))
+        ):
+            line = [row for row in rows if (row.step, row.way) == (step, way)]
+            cells = {row.what: _cell(row) for row in line}
+            table.add_row(
+                name,
+                f"{scenario.steps[step].at_us / SECOND:g}",
+                way,
+                *(cells.get(what, "") for what in COLUMNS),
+                "\n".join(f"{what} {cell}" for what, cell in cells.items() if what not in COLUMNS),
+                f"{max(abs(row.z) for row in line):.1f}",
+            )
+    console.print(table)
+    console.print('"worst": by how many standard errors the worst figure of a line is off.')
+
+
+def _cell(row: Row) -> str:
+    told = f"{row.asked:.4g}/{row.measured:.4g}"
+    return told if row.right else f"[bold red]{told}[/]"
+
+
+def time_call(console: Console, seed: int) -> int:
+    """Processor time of a call of 3 Mbit/s and sound in virtual time."""
+    from tests.sim.stories import Conditions, Media, Run, play
+
+    play([Media(), Run(1)])  # imports, and pictures to send
+    conditions = Conditions(LinkConditions(delay_us=25_000, jitter_us=5_000, loss=Bernoulli(0.02)))
+    before = time.process_time()
+    story = play([conditions, Media(), Run(CALL_SECONDS)], seed)
+    took_s = time.process_time() - before
+    console.print(
+        story.told(f"{CALL_SECONDS} s of a call took {took_s:.2f} s of a core; the bar is {CALL_BAR_S:g} s")
+    )
+    return int(took_s > CALL_BAR_S)
+
+
+def main() -> int:
+    parser = argparse.ArgumentParser(description="Compare the link emulator with what its scenarios ask for.")
+    parser.add_argument(
+        "scenario", nargs="*", help="a shipped scenario or a .toml file; default: all shipped ones"
+    )
+    parser.add_argument(
+        "--packets", type=int, default=PACKETS_DEFAULT, help="for each scenario, both ways together"
+    )
+    parser.add_argument("--seed", type=int, default=1)
+    parser.add_argument("--call", action="store_true", help="time a call in virtual time instead")
+    arguments = parser.parse_args()
+    if arguments.packets < 1000:
+        parser.error("fewer than 1000 packets say nothing")
+    console = Console()
+    console.width = max(console.width, WIDTH_MIN)
+    if arguments.call:
+        return time_call(console, arguments.seed)
+    results: dict[str, tuple[Scenario, list[Row]]] = {}
+    try:
+        scenarios = [load_scenario(name) for name in arguments.scenario or scenario_names()]
+    except ScenarioError as error:
+        print(f"check_emulator: {error}", file=sys.stderr)
+        return 2
+    for scenario in track(scenarios, "in virtual time", console=Console(stderr=True), transient=True):
+        results[scenario.name] = (scenario, check(scenario, arguments.packets, arguments.seed))
+    show(console, results)
+    wrong = [f"{name}, {row.what}" for name, (_, rows) in results.items() for row in rows if not row.right]
+    figures = sum(len(rows) for _, rows in results.values())
+    print(
+        f"{figures} figures, {len(wrong)} off by more than {STANDARD_ERRORS} standard errors, twice {wrong or ''}"
+    )
+    return int(bool(wrong))
+
+
+if __name__ == "__main__":
+    sys.exit(main())
