@@ -27,7 +27,6 @@ from udpconf.proto.events import (
     Failed,
     Transmit,
 )
-from udpconf.wire.envelope import PROTECTED_BIT
 
 log = logging.getLogger("udpconf.app")
 
@@ -189,7 +188,7 @@ class _DrivenClient:
     def poll_transmit(self) -> Transmit | None:
         transmit = self.endpoint.poll_transmit()
         # Pings and the like of a session that waits to be welcomed, or has fallen silent, are no attempts.
-        if transmit is not None and transmit.data[0] < PROTECTED_BIT and self.endpoint.state != "connected":
+        if transmit is not None and transmit.is_handshake and self.endpoint.state != "connected":
             self._unanswered += 1
             if self._unanswered > _TRIES_PER_ADDRESS:
                 self._unanswered = 1

@@ -4,6 +4,7 @@ from typing import Any, NamedTuple
 
 from udpconf.errors import ConnectReason
 from udpconf.frames import ReceivedFrame
+from udpconf.wire.envelope import PROTECTED_BIT
 
 Address = tuple[Any, ...]  # as sockets give it: (host, port) or (host, port, flow, scope)
 
@@ -19,6 +20,11 @@ class Transmit(NamedTuple):
     path: int
     address: Address | None
     data: bytes
+
+    @property
+    def is_handshake(self) -> bool:
+        """It asks for a session; else it is one's packet."""
+        return self.data[0] < PROTECTED_BIT
 
 
 class ClientJoined(NamedTuple):
