@@ -6,7 +6,7 @@
     tools/check_emulator.py --call                how long 60 s of a call take in virtual time
 
 What is measured, and when it counts as wrong, is told in emulator_statistics.py. Exit codes: 0 all is right, 1 something
-is not, or the call took too long, 2 usage or a scenario that cannot be read.
+is not, or the call took too long, 2 usage or a scenario that cannot be read, 130 Ctrl-C.
 """
 
 import argparse
@@ -32,6 +32,7 @@ COLUMNS = ("loss %", "burst", "p50 ms", "p95 ms", "Mbit/s", "queue ms")
 # Of the table; a narrower window wraps its lines.
 WIDTH_MIN = 150
 CALL_SECONDS = 60
+CALLS = 3
 CALL_BAR_S = 3.0
 
 
@@ -64,21 +65,24 @@ def _cell(row: Row) -> str:
 
 
 def time_call(console: Console, seed: int) -> int:
-    """Processor time of a call of 3 Mbit/s and sound in virtual time."""
+    """Processor time of a call of 3 Mbit/s and sound in virtual time; the best of some, for other programs only add."""
     from tests.sim.stories import Conditions, Media, Run, play
 
-    play([Media(), Run(1)])  # imports, and pictures to send
     conditions = Conditions(LinkConditions(delay_us=25_000, jitter_us=5_000, loss=Bernoulli(0.02)))
-    before = time.process_time()
-    story = play([conditions, Media(), Run(CALL_SECONDS)], seed)
-    took_s = time.process_time() - before
+    play([conditions, Media(), Run(1)])  # imports, and pictures to send
+    took_s: list[float] = []
+    for _ in range(CALLS):
+        before_s = time.process_time()
+        story = play([conditions, Media(), Run(CALL_SECONDS)], seed)
+        took_s.append(time.process_time() - before_s)
+    told = ", ".join(f"{seconds:.2f}" for seconds in took_s)
     console.print(
-        story.told(f"{CALL_SECONDS} s of a call took {took_s:.2f} s of a core; the bar is {CALL_BAR_S:g} s")
+        story.told(f"{CALL_SECONDS} s of a call took {told} s of a core; the bar is {CALL_BAR_S:g} s")
     )
-    return int(took_s > CALL_BAR_S)
+    return int(min(took_s) > CALL_BAR_S)
 
 
-def main() -> int:
+def main(argv: list[str] | None = None) -> int:
     parser = argparse.ArgumentParser(description="Compare the link emulator with what its scenarios ask for.")
     parser.add_argument(
         "scenario", nargs="*", help="a shipped scenario or a .toml file; default: all shipped ones"
@@ -88,7 +92,7 @@ def main() -> int:
     )
     parser.add_argument("--seed", type=int, default=1)
     parser.add_argument("--call", action="store_true", help="time a call in virtual time instead")
-    arguments = parser.parse_args()
+    arguments = parser.parse_args(argv)
     if arguments.packets < 1000:
         parser.error("fewer than 1000 packets say nothing")
     console = Console()
@@ -113,4 +117,7 @@ def main() -> int:
 
 
 if __name__ == "__main__":
-    sys.exit(main())
+    try:
+        sys.exit(main())
+    except KeyboardInterrupt:
+        sys.exit(130)

@@ -5,6 +5,7 @@ from math import erf, sqrt
 
 import pytest
 
+from tools.check_emulator import main
 from tools.emulator_statistics import Row, check, flood, judge, sample
 from tools.link_expectations import correlated_variance, delay_quantile_us, loss_error
 from udpconf.emulation.jitter import JitterShape, correlated
@@ -137,3 +138,26 @@ def test_correlated_delays_say_as_little_as_the_formula_says() -> None:
     grown = variance / (share * (1 - share) / packets)
     assert 0.65 < grown / correlated_variance(share, 0.8) < 1.5, f"seed {SEED}"
     assert correlated_variance(0.5, 0.0) == 1.0
+
+
+def test_the_tool_shows_a_table_and_says_how_many_figures_are_wrong(
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    assert main(["loss-5", "--packets", "4000"]) == 0
+    told = capsys.readouterr().out
+    assert "loss-5" in told
+    assert "8 figures, 0 off by more than 3 standard errors" in told
+
+
+@pytest.mark.parametrize("arguments", [["no-such-scenario"], ["--packets", "many"], ["--packets", "10"]])
+def test_the_tool_answers_what_it_cannot_do_with_a_sentence(
+    arguments: list[str], capsys: pytest.CaptureFixture[str]
+) -> None:
+    try:
+        code: object = main(arguments)
+    except SystemExit as stop:
+        code = stop.code
+    told = capsys.readouterr().err
+    assert code == 2
+    assert "Traceback" not in told
+    assert "check_emulator" in told or "usage" in told
