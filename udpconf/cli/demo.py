@@ -11,11 +11,12 @@ from typing import TYPE_CHECKING, Annotated, Any, NamedTuple
 
 import typer
 
-from udpconf.cli.console import Console
+from udpconf.cli.console import Console, counted
 from udpconf.cli.network import CUSTOM, Loss, ScenarioName, chosen_scenario
 from udpconf.cli.options import Display, JsonLines, Quiet, SpeakerName, Verbose, Version, flag
 from udpconf.cli.sound import open_speaker
 from udpconf.cli.stop import StopRequested, stop_on_terminate
+from udpconf.cli.totals import SessionTotals
 from udpconf.cli.window import require_display
 from udpconf.errors import ConfigError, UdpconfError
 
@@ -109,6 +110,7 @@ class _Participant:
     sources: "Sources"
     delays_ms: list[float] = field(default_factory=list)  # capture to decoded picture
     last_frame: "Frame | None" = None
+    received: SessionTotals = field(default_factory=SessionTotals)
     figures: dict[str, Any] = field(default_factory=dict)
 
 
@@ -144,14 +146,17 @@ class _Demo:
             console.say(f"Sending for {settings.seconds:g} s{_through(settings)} (Ctrl-C ends it) ...")
             started_s = time.monotonic()
             try:
-                self._wait()
+                self._wait(server)
             except StopRequested as stop:
                 if not all(participant.delays_ms for participant in self._participants.values()):
                     raise
                 stopped = stop  # what came until then is worth telling
             self._seconds = time.monotonic() - started_s
             # Afterwards the end of the sound is concealed too, until its jitter buffer believes it.
-            concealed = {stats.name: stats.audio_frames_concealed for stats in server.stats().values()}
+            self._look(server)
+            concealed = {
+                name: one.received["audio_frames_concealed"] for name, one in self._participants.items()
+            }
             for participant in self._participants.values():
                 participant.sources.stop()
             named = settings.scenario is not None and settings.scenario.name != CUSTOM
@@ -225,7 +230,7 @@ class _Demo:
 
     # --- while it runs -----------------------------------------------------------------------------------------------
 
-    def _wait(self) -> None:
+    def _wait(self, server: "Server") -> None:
         deadline_s = time.monotonic() + self._settings.seconds
         while time.monotonic() < deadline_s and not self._quit.is_set():
             for participant in self._participants.values():
@@ -233,6 +238,12 @@ class _Demo:
                 if error is not None:
                     raise error
             self._quit.wait(LOOK_INTERVAL_S)
+            self._look(server)
+
+    def _look(self, server: "Server") -> None:
+        for stats in server.stats().values():
+            if (participant := self._participants.get(stats.name)) is not None:
+                participant.received.look(stats)
 
     def _note_recordings(self, feed: "Iterable[ServerEvent]") -> None:
         from udpconf.app.values import RecordingEnded
@@ -257,33 +268,35 @@ class _Demo:
     # --- what came of it ---------------------------------------------------------------------------------------------
 
     def _collect(self, server: "Server", concealed: dict[str, int]) -> None:
-        by_name = {stats.name: stats for stats in server.stats().values()}
+        self._look(server)
         for participant in self._participants.values():
-            received, sent = by_name.get(participant.name), participant.sender.stats()
-            if received is None or participant.name not in concealed or not participant.delays_ms:
+            received, sent = participant.received, participant.sender.stats()
+            if received.last is None or not participant.delays_ms:
                 raise UdpconfError(
                     f"Nothing of {participant.name} arrived. `udpconf doctor` says what may be wrong."
                 )
             # quantiles() wants two values; a single frame has one delay, and that is all its quantiles.
             delays = statistics.quantiles(participant.delays_ms * 2, n=100, method="inclusive")
-            packets = received.packets_received + received.packets_lost
+            packets = received["packets_received"] + received["packets_lost"]
             participant.figures = {
                 "name": participant.name,
                 "source": participant.sources.description,
                 "frames_captured": sent.frames_sent + sent.frames_dropped_away + sent.frames_skipped_ceiling,
                 "frames_sent": sent.frames_sent,
-                "frames_whole": received.frames_whole,
-                "frames_with_holes": received.frames_with_holes,
-                "frames_skipped": received.frames_skipped,
-                "fresh_area_share": round(received.fresh_area_share, 4),
+                "frames_whole": received["frames_whole"],
+                "frames_with_holes": received["frames_with_holes"],
+                "frames_skipped": received["frames_skipped"],
+                "fresh_area_share": round(received.last.fresh_area_share, 4),
                 "latency_p50_ms": round(delays[49], 2),
                 "latency_p99_ms": round(delays[98], 2),
-                "loss_share": round(received.packets_lost / packets, 4) if packets else 0.0,
-                "received_kbps": round(received.received_kbps),
+                "loss_share": round(received["packets_lost"] / packets, 4) if packets else 0.0,
+                "received_kbps": round(received.last.received_kbps),
                 "audio_frames_sent": sent.audio_frames_sent,
-                "audio_frames_received": received.audio_frames_received - received.audio_frames_duplicate,
-                "audio_frames_from_copies": received.audio_frames_from_copies,
+                "audio_frames_received": received["audio_frames_received"]
+                - received["audio_frames_duplicate"],
+                "audio_frames_from_copies": received["audio_frames_from_copies"],
                 "audio_frames_concealed": concealed[participant.name],
+                "times_lost": received.times_lost,
             }
 
     def _draw(self) -> Path:
@@ -334,6 +347,11 @@ class _Demo:
                 f"  sound    {one['audio_frames_received']} of {one['audio_frames_sent']} frames of 10 ms, "
                 f"{one['audio_frames_from_copies']} of them from a copy; {one['audio_frames_concealed']} concealed"
             )
+            if one["times_lost"]:
+                say(
+                    f"  session  lost and found again {counted(one['times_lost'], 'time')}; the figures of what was received "
+                    "leave out what was sent meanwhile"
+                )
         for path in self._recordings:
             say(f"recording  {path}   play it with: ffplay {path}")
         say(f"picture    {picture}")
