@@ -207,6 +207,16 @@ def test_another_scenario_may_be_put_in_while_packets_are_under_way() -> None:
     assert link.send("up", START_US + 2 * SECOND, 2, 100).due_us == START_US + 2 * SECOND + 50 * MS
 
 
+def test_a_scenario_whose_later_step_cannot_be_is_refused_at_once() -> None:
+    wrong = steps((0, QUICK), (SECOND, LinkConditions(duplicate=2.0)))
+    with pytest.raises(ValueError, match="duplicate"):
+        ScenarioLink(wrong, 1)
+    link: ScenarioLink[int] = ScenarioLink(of_conditions(SLOW), 1)
+    with pytest.raises(ValueError, match="duplicate"):
+        link.set_scenario(START_US, wrong)
+    assert link.send("up", START_US, 0, 100).due_us == START_US + 50 * MS
+
+
 def test_a_corrupted_packet_arrives_with_one_bit_turned_over() -> None:
     link: ScenarioLink[bytes] = ScenarioLink(of_conditions(LinkConditions(corrupt=0.3)), 1, flip_bit)
     data = bytes(range(100))

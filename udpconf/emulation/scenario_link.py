@@ -28,6 +28,7 @@ class ScenarioLink(Generic[PacketT]):
         seed: int | str,
         damage: Callable[[PacketT, float], PacketT] | None = None,
     ) -> None:
+        _validate(scenario)
         first = scenario.steps[0]
         self.up: Link[PacketT] = Link(first.up, f"{seed}/up", damage)
         self.down: Link[PacketT] = Link(first.down, f"{seed}/down", damage)
@@ -68,7 +69,12 @@ class ScenarioLink(Generic[PacketT]):
             self._take_step(self._next_us)
 
     def set_scenario(self, now_us: int, scenario: Scenario) -> None:
-        """Exchange the scenario; the new one starts at once if the old one had, else with the first packet."""
+        """Exchange the scenario; the new one starts at once if the old one had, else with the first packet.
+
+        Raises:
+            ValueError: a value of any step is out of range; everything stays as it was.
+        """
+        _validate(scenario)
         self.advance(now_us)
         self._scenario = scenario
         first = scenario.steps[0]
@@ -105,3 +111,9 @@ class ScenarioLink(Generic[PacketT]):
             if started_us + round_us + step.at_us > now_us:
                 return started_us + round_us + step.at_us
         return None if scenario.repeat_us is None else started_us + round_us + scenario.repeat_us
+
+
+def _validate(scenario: Scenario) -> None:
+    for step in scenario.steps:
+        step.up.validate()
+        step.down.validate()
