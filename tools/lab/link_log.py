@@ -1,0 +1,73 @@
+"""What netem/lab-net wrote down about each packet, as arrays."""
+
+import json
+from pathlib import Path
+from typing import NamedTuple
+
+import numpy as np
+from numpy.typing import NDArray
+
+# Sizes of IP packets, by which the kinds are told apart; the link cannot look into what is encrypted. Measured: a packet
+# of sound has 100 to 210 bytes, the smallest shard of a picture 540, pings, reports and acknowledgements at most 81.
+# A rare handshake or control message in between counts as sound.
+_CONTROL_MAX_BYTES = 90
+_SOUND_MAX_BYTES = 300
+# TCP without data: headers with options.
+_TCP_EMPTY_MAX_BYTES = 80
+
+CONTROL, SOUND, MEDIA = range(3)
+KINDS = ("control", "sound", "media")
+NEVER = np.iinfo(np.int64).max
+
+
+class Packets(NamedTuple):
+    """One direction's packets in the order they were sent; arrays of one length."""
+
+    sent_us: NDArray[np.int64]
+    due_us: NDArray[np.int64]  # NEVER: lost or dropped
+    size: NDArray[np.int64]  # bytes, IP header included
+
+    def kinds(self, program: str, *, forward: bool, probe_bytes: int | None = None) -> NDArray[np.int64]:
+        """CONTROL, SOUND or MEDIA of each packet.
+
+        Args:
+            program: whose they are, udpconf or tcp.
+            forward: they come from the sender of pictures.
+            probe_bytes: the size of the padded packets that prove every 3 s that the path still carries it, which
+                hardly a shard has.
+        """
+        if program == "tcp":
+            return np.where((self.size > _TCP_EMPTY_MAX_BYTES) & forward, MEDIA, CONTROL)
+        kinds = np.full(len(self.size), MEDIA)
+        kinds[self.size <= _SOUND_MAX_BYTES] = SOUND
+        kinds[(self.size <= _CONTROL_MAX_BYTES) | (self.size == probe_bytes)] = CONTROL
+        if not forward:
+            kinds[:] = CONTROL
+        return kinds
+
+
+class LinkLog(NamedTuple):
+    """Everything that happened on the link."""
+
+    up: Packets  # from the client to the server
+    down: Packets
+    steps_us: list[int]  # when the scenario changed; the first is its start
+
+
+def read_link_log(path: Path) -> LinkLog:
+    """Read what lab-net wrote. A damaged packet counts as lost, and a last line that was cut off is left out."""
+    steps_us: list[int] = []
+    rows: dict[str, list[tuple[int, int, int]]] = {"up": [], "down": []}
+    with path.open() as lines:
+        for line in lines:
+            if not line.endswith("}\n"):
+                break
+            entry = json.loads(line)
+            if "step" in entry:
+                steps_us.append(entry["at_us"])
+                continue
+            # The kernel's checksum throws a damaged packet away.
+            due_us = NEVER if entry["due_us"] is None or entry["fate"] == "corrupted" else entry["due_us"]
+            rows[entry["direction"]].append((entry["sent_us"], due_us, entry["size"]))
+    up, down = (np.array(rows[name], np.int64).reshape(-1, 3) for name in ("up", "down"))
+    return LinkLog(Packets(*up.T), Packets(*down.T), steps_us)
