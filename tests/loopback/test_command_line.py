@@ -13,7 +13,7 @@ from tests.loopback.program import TIMEOUT_S, Program, clean_environment, run
 from tests.loopback.xvfb import running_xvfb
 from udpconf import __version__, config
 
-VERBS = ["serve", "send", "devices", "doctor", "demo"]
+VERBS = ["serve", "send", "devices", "doctor", "demo", "proxy"]
 
 
 def free_port() -> int:
