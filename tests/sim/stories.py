@@ -32,6 +32,7 @@ SOUND_INTERVAL_US = 10 * MS
 LIP_SYNC_INTERVAL_US = 200 * MS
 # Making up new pictures would take as long as sending them; so many different ones take turns.
 PICTURES = 30
+PIECES_AT_ONCE = 500
 _RECORD = struct.Struct(">cBQq")  # what, client, when, number
 
 
@@ -118,12 +119,15 @@ class Story:
         self._lips_synced_us: dict[int, int] = {}
         self._listening = False
         self._hash = hashlib.blake2b(digest_size=16)
+        self._unhashed: list[bytes] = []  # many small pieces are hashed as one
         self._opus = random.Random(f"{seed}/opus").randbytes(OPUS_BYTES)
 
     @property
     def trace(self) -> str:
         """The hash of all that happened up to now."""
-        return self._hash.copy().hexdigest()
+        self._hash.update(b"".join(self._unhashed))
+        self._unhashed.clear()
+        return self._hash.hexdigest()
 
     def take(self, step: Step) -> None:
         conversation = self._conversation
@@ -250,9 +254,10 @@ class Story:
         self._record(direction[:1].encode(), call, out, data)
 
     def _record(self, what: bytes, call: Call, number: int, *data: bytes) -> None:
-        self._hash.update(_RECORD.pack(what, call.peer.number, self._conversation.now_us, number))
-        for piece in data:
-            self._hash.update(piece)
+        self._unhashed += (_RECORD.pack(what, call.peer.number, self._conversation.now_us, number), *data)
+        if len(self._unhashed) >= PIECES_AT_ONCE:
+            self._hash.update(b"".join(self._unhashed))
+            self._unhashed.clear()
 
 
 def _scenario(what: str | Scenario | LinkConditions) -> Scenario:
