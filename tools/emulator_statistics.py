@@ -9,7 +9,7 @@ outside by chance, so what is outside is measured once more with other luck, and
 from bisect import bisect_right
 from collections.abc import Iterator
 from math import inf, sqrt
-from typing import Literal, NamedTuple
+from typing import Any, Literal, NamedTuple
 
 import numpy as np
 
@@ -104,7 +104,7 @@ def _round_us(scenario: Scenario) -> int | None:
     return scenario.steps[-1].at_us + LAST_STEP_US
 
 
-def _changed(scenario: Scenario, **changes: object) -> Scenario:
+def _changed(scenario: Scenario, **changes: Any) -> Scenario:
     """The scenario with some conditions set to other values throughout."""
     steps = [
         step._replace(up=step.up._replace(**changes), down=step.down._replace(**changes))
