@@ -106,6 +106,33 @@ def test_a_step_says_what_is_different_from_the_beginning_not_from_the_step_befo
         assert conditions_at(scenario, elapsed_us)[0].rate_bps == rate_bps
 
 
+def test_a_more_particular_table_may_replace_the_kind_of_loss_and_of_rate(tmp_path: Path) -> None:
+    scenario = scenario_of(
+        tmp_path,
+        """
+        [link]
+        loss = "2%"
+        burst = 5.0
+        rate = "6mbit"
+        rate_burst = "15kB"
+        [up]
+        loss_trace = "01"
+        [down]
+        rate_trace = "5"
+        [[step]]
+        at = "1s"
+        loss = "1%"
+        rate = "1mbit"
+        """,
+    )
+    first, second = scenario.steps
+    assert first.up.loss == TraceLoss((False, True))
+    assert first.down.rate_trace is not None
+    assert (first.down.rate_bps, first.down.burst_bytes) == (None, 0)
+    assert (second.up.loss, second.up.rate_bps) == (Bernoulli(0.01), 1_000_000)
+    assert second.down.rate_trace is None
+
+
 @pytest.mark.parametrize(
     ("text", "words"),
     [
@@ -128,7 +155,11 @@ def test_a_step_says_what_is_different_from_the_beginning_not_from_the_step_befo
         ("[link]\noutage = 'yes'", "true nor false"),
         ("link = 3", "not a table"),
         ("[[step]]\nrate = '1mbit'", "no time"),
-        ("[[step]]\nat = '0s'", "does not come after"),
+        ("[[step]]\nat = '0s'", "1 ms or more after"),
+        ("[[step]]\nat = '999us'", "1 ms or more after"),
+        ("[[step]]\nat = '1ms'\n[schedule]\nrepeat = '1999us'", "repeats before"),
+        ("x = " + 5000 * "[", "nested too deeply"),
+        ("[link]\nrate_trace = { synthetic = { seconds = 3600, mean = '100gbit' } }", "opportunities"),
         ("step = 3", "two brackets"),
         ("[[step]]\nat = '5s'\n[schedule]\nrepeat = '3s'", "repeats before"),
         ("[schedule]\nrepet = '3s'", "unknown key 'repet'"),

@@ -13,13 +13,21 @@ from typing import Any, NamedTuple
 from udpconf.emulation.jitter import JitterShape
 from udpconf.emulation.link import LinkConditions
 from udpconf.emulation.loss import Bernoulli, LossModel, NoLoss, TraceLoss, loss_model
-from udpconf.emulation.rate_trace import RateTrace, parse_rate_trace, synthetic_cellular
+from udpconf.emulation.rate_trace import (
+    LINES_MAX,
+    OPPORTUNITY_BYTES,
+    RateTrace,
+    parse_rate_trace,
+    synthetic_cellular,
+)
 from udpconf.emulation.units import parse_duration_us, parse_rate_bps, parse_share, parse_size_bytes
 
 _HERE = Path(__file__).resolve().parent
 # Installed from a wheel they lie beside this file; in a checkout, where people look for them.
 _FOLDERS = (_HERE / "scenarios", _HERE.parent.parent / "netem" / "scenarios")
 SYNTHETIC_SECONDS_MAX = 3600
+# Steps cost their time; a schedule finer than this would leave none for packets.
+STEP_MIN_US = 1000
 
 
 class ScenarioError(ValueError):
@@ -65,6 +73,10 @@ def load_scenario(name_or_path: str) -> Scenario:
         document = tomllib.loads(text)
     except tomllib.TOMLDecodeError as error:
         raise ScenarioError(f"The scenario {path} is no valid TOML: {error}.") from error
+    except RecursionError as error:
+        raise ScenarioError(
+            f"The scenario {path} is no valid TOML: its brackets are nested too deeply."
+        ) from error
     return _Reader(path).scenario(document)
 
 
@@ -115,7 +127,7 @@ class _Reader:
             document, {"title", "source", "link", "up", "down", "step", "schedule"}, "at the top"
         )
         link, up, down = (self._table(document, key) for key in ("link", "up", "down"))
-        steps = [self._step(0, "[link]", {**link, **up}, {**link, **down})]
+        steps = [self._step(0, "[link]", _over(link, up), _over(link, down))]
         listed = document.get("step", [])
         if not isinstance(listed, list) or not all(isinstance(table, dict) for table in listed):
             raise self._error("[[step]]", "is written with two brackets")
@@ -126,20 +138,18 @@ class _Reader:
             if "at" not in table:
                 raise self._error(where, 'has no time; add at = "10s"')
             at_us = self._value(where, "at", table["at"], parse_duration_us)
-            if at_us <= steps[-1].at_us:
-                raise self._error(where, "does not come after the step before it")
+            if at_us < steps[-1].at_us + STEP_MIN_US:
+                raise self._error(where, "does not come 1 ms or more after the step before it")
             steps.append(
-                self._step(
-                    at_us, where, {**link, **up, **both, **own_up}, {**link, **down, **both, **own_down}
-                )
+                self._step(at_us, where, _over(link, up, both, own_up), _over(link, down, both, own_down))
             )
         schedule = self._table(document, "schedule")
         self._check_keys(schedule, {"repeat"}, "[schedule]")
         repeat_us = None
         if "repeat" in schedule:
             repeat_us = self._value("[schedule]", "repeat", schedule["repeat"], parse_duration_us)
-            if repeat_us <= steps[-1].at_us:
-                raise self._error("[schedule]", "repeats before its last step has begun")
+            if repeat_us < steps[-1].at_us + STEP_MIN_US:
+                raise self._error("[schedule]", "repeats before its last step has lasted for 1 ms")
         title, source = (self._text(document, key) for key in ("title", "source"))
         return Scenario(self._path.stem, title, source, tuple(steps), repeat_us)
 
@@ -191,6 +201,8 @@ class _Reader:
                     where, f"has a synthetic trace of {seconds:g} seconds, not 1 to {SYNTHETIC_SECONDS_MAX}"
                 )
             mean_bps = self._value(where, "mean", recipe.get("mean", "6mbit"), parse_rate_bps)
+            if mean_bps * seconds / 8 / OPPORTUNITY_BYTES > LINES_MAX:
+                raise self._error(where, f"has a synthetic trace of more than {LINES_MAX} opportunities")
             return synthetic_cellular(str(recipe.get("seed", 1)), int(seconds), mean_bps)
         try:
             return parse_rate_trace(self._file_or(where, "rate_trace", value))
@@ -246,6 +258,26 @@ class _Reader:
 
     def _error(self, where: str, what: str) -> ScenarioError:
         return ScenarioError(f"The scenario {self._path}: {where} {what}.")
+
+
+# A word of a more particular table takes the place of these, too.
+_REPLACES = {
+    "loss": ("loss_trace",),
+    "loss_trace": ("loss", "burst"),
+    "rate": ("rate_trace",),
+    "rate_trace": ("rate", "rate_burst"),
+}
+
+
+def _over(*tables: _Table) -> _Table:
+    """The later, more particular tables on top of the earlier ones."""
+    result: dict[str, Any] = {}
+    for table in tables:
+        for word in table:
+            for other in _REPLACES.get(word, ()):
+                result.pop(other, None)
+        result.update(table)
+    return result
 
 
 def _parse_flag(value: Any) -> bool:
