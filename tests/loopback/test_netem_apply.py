@@ -325,3 +325,10 @@ def test_every_command_is_one_that_tc_understands(inside: list[str] | None) -> N
                 # Each as the first one, so that it reaches the kernel also where that has no netem.
                 done = run(*inside, "tc", "qdisc", "replace", "dev", "veth0", "root", *step.arguments.split())
                 assert done.returncode == 0 or "qdisc kind is unknown" in done.stderr, (step, done.stderr)
+
+
+@pytest.mark.parametrize("flags", [("--print", "--clear"), ("--clear", "--print")])
+def test_print_and_clear_exclude_each_other(flags: tuple[str, str]) -> None:
+    done = run(APPLY, *flags, "eth0")
+    assert done.returncode == 2
+    assert "exclude each other" in sentence(done)

@@ -47,8 +47,8 @@ code is B's. If A ends first, B goes on. The terminal's input is B's.
 EPILOG = """\
 Every condition holds in both directions unless --...-back gives another for the way back, from A to B.
 Examples:
-  netem/lab-net wifi-bursts -- udpconf serve --open -- udpconf send 10.77.0.1 --test-pattern
-  netem/lab-net --delay 25ms --loss 2% --loss-back 0% -- udpconf serve --open -- udpconf send 10.77.0.1 --test-pattern
+  netem/lab-net wifi-bursts -- udpconf serve --open -- udpconf send 10.77.0.1 --open --test-pattern
+  netem/lab-net --delay 25ms --loss 2% --loss-back 0% -- udpconf serve --open -- udpconf send 10.77.0.1 --open --test-pattern
 Exit codes: B's; 2 usage; 3 no root, no TUN device, no iproute2; 127 no such program; 130 Ctrl-C; 143 SIGTERM.
 """
 
@@ -73,7 +73,13 @@ def main(arguments: Sequence[str] | None = None) -> int:
         with contextlib.ExitStack() as stack:
             log = None
             if options.log is not None:
-                log = stack.enter_context(open(options.log, "w", buffering=LOG_BUFFER_BYTES))  # noqa: PTH123
+                try:
+                    log = stack.enter_context(open(options.log, "w", buffering=LOG_BUFFER_BYTES))  # noqa: PTH123
+                except OSError as error:
+                    print(
+                        f"lab-net: the log {options.log} cannot be written: {error.strerror}", file=sys.stderr
+                    )
+                    return EXIT_USAGE
             signals = stack.enter_context(noted_signals())
             if stale := clear_stale():
                 print(f"lab-net: cleared what a killed run had left: {', '.join(stale)}", file=sys.stderr)
