@@ -43,7 +43,7 @@ class Camera:
         width = self._pictures.shape[2]
         self._strips = [barcode.row(number, width) for number in range(plan.frames)]
         self.start_us = 0
-        self.taken: list[tuple[int, int, int]] = []  # number, capture time, processor time
+        self.taken: list[tuple[int, int, int]] = []  # number, when it was handed out, processor time
 
     def begin(self) -> None:
         self.start_us = now_us() + 100_000
@@ -59,7 +59,7 @@ class Camera:
             time.sleep(max(0, capture_us - now_us()) / 1e6)
             image = self._pictures[number % len(self._pictures)]
             barcode.draw(image, self._strips[number])
-            self.taken.append((number, capture_us, cpu_us()))
+            self.taken.append((number, now_us(), cpu_us()))
             yield capture_us, image
 
 

@@ -48,7 +48,7 @@ class RunNotes:
             self.received = {name: arrays[name] for name in arrays.files}
         self.up, self.down, self.steps_us = read_link_log(folder / "link.jsonl")
         first = round(WARM_UP_S * FPS)
-        self.taken = [SentFrame(number, capture_us) for number, capture_us, _ in sent["taken"]]
+        self.taken = [SentFrame(number, begun_us) for number, begun_us, _ in sent["taken"]]
         self.measured = range(first, plan.frames)
         self.captures = {n: self.start_us + n * 1_000_000 // FPS for n in range(plan.frames)}
         self.from_us, self.to_us = self.captures[first], self.captures[plan.frames - 1]

@@ -8,10 +8,10 @@ for those that were lost. A perfect erasure code of the same overhead could have
 No scheme that sends these packets at these times can do better, whatever it puts into them: fewer than k packets do not
 hold k packets' worth of picture. It may well do worse; and where fewer than k arrived, it is never.
 
-* A datagram program without feedback sends S(f) between the frame's capture and the next one's, and
+* A datagram program without feedback sends S(f) between being given the frame and being given the next one, and
   k = ceil(|S(f)| * data_share), data_share = 1 / (1 + overhead). udpconf sends neither parity nor repairs at present, so
   data_share is 1 and k = |S(f)|: what is lost is lost for every code that sends nothing more.
-* TCP repeats until it arrives, so S(f) is every data packet from the moment the program began to send the frame, and
+* TCP repeats until it arrives, so S(f) is every data packet from the moment the program was given the frame, and
   k = ceil(the frame's bytes / the largest payload). With a backlog that is far from what TCP does: that is the point.
 """
 
@@ -30,7 +30,7 @@ class SentFrame(NamedTuple):
     """What is known of a frame at its sender."""
 
     number: int
-    capture_us: int
+    begun_us: int  # when the program was given it
     coded_bytes: int | None = None  # None: count its packets
 
 
@@ -40,7 +40,7 @@ def ideal_us(
     """The ideal arrival of each frame by its number, microseconds; a frame that nobody could have had is left out.
 
     Args:
-        frames: in the order of their capture.
+        frames: in the order in which the program was given them.
         packets: those towards the receiver.
         kinds: of these packets.
         data_share: of the packets sent, how many hold data, 0..1.
@@ -49,9 +49,9 @@ def ideal_us(
     sent_us, due_us = packets.sent_us[media], packets.due_us[media]
     found = {}
     for index, frame in enumerate(frames):
-        first = int(np.searchsorted(sent_us, frame.capture_us))
+        first = int(np.searchsorted(sent_us, frame.begun_us))
         if frame.coded_bytes is None:
-            until_us = frames[index + 1].capture_us if index + 1 < len(frames) else NEVER
+            until_us = frames[index + 1].begun_us if index + 1 < len(frames) else NEVER
             arrivals = due_us[first : int(np.searchsorted(sent_us, until_us))]
             needed = -(-round(len(arrivals) * data_share * 1000) // 1000)
         else:
