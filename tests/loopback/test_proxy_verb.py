@@ -327,7 +327,9 @@ def test_the_demo_shows_frames_through_a_scenario(tmp_path: Path) -> None:
     assert "wifi-bursts" in done.stderr
 
 
-def test_the_demo_counts_on_after_an_outage_that_ends_the_session(tmp_path: Path) -> None:
+def test_the_demo_counts_on_after_an_outage_whether_the_old_session_or_a_new_one_goes_on(
+    tmp_path: Path,
+) -> None:
     path = tmp_path / "gone.toml"
     path.write_text(
         'title = "Gone"\nsource = "Invented."\n[[step]]\nat = "2s"\noutage = true\n[[step]]\nat = "5s"\n'
@@ -339,8 +341,9 @@ def test_the_demo_counts_on_after_an_outage_that_ends_the_session(tmp_path: Path
     assert done.returncode == 0, done.stderr
     event = next(value for line in done.stdout.splitlines() if (value := json.loads(line))["event"] == "demo")
     (figures,) = event["senders"]
-    assert figures["times_lost"] == 1
-    assert len(event["recordings"]) == 2
+    # Which of the two it is, the first packet that gets through decides.
+    assert figures["times_lost"] in (0, 1)
+    assert len(event["recordings"]) == 1 + figures["times_lost"]
     # What was sent into the outage is known to nobody, so it is not among the skipped either.
     shown = figures["frames_whole"] + figures["frames_with_holes"] + figures["frames_skipped"]
     assert 60 < shown < figures["frames_sent"]
