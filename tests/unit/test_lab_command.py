@@ -32,8 +32,10 @@ def refusal(capsys: pytest.CaptureFixture[str], *arguments: str) -> str:
     [
         (["no-such-place"], "no-such-place"),
         (["clean-lan", "clean-lan"], "named twice"),
-        (["--link", "--delay '5ms"], "cannot be split"),
+        (["--link", "--delay '5ms"], "No closing quotation"),
         (["--link", "-- rm"], "separates programs"),
+        (["--link", "--delay soon"], "'soon' is not a time"),
+        (["--link", "--colour red"], "unrecognized arguments: --colour"),
         (["--setting", "a:colour=3"], "colour=3"),
         (["--setting", "a", "--setting", "a"], "one name"),
         (["--seconds", "1"], "'1' is not a number of seconds, 2 to 600"),

@@ -27,6 +27,7 @@ from tools.lab.runner import (
     make_folder,
     run_case,
 )
+from udpconf.emulation.link_options import add_link_options, scenario_of
 from udpconf.emulation.scenario import ScenarioError, load_scenario, scenario_names
 
 EXIT_SOME_FAILED = 1
@@ -171,15 +172,26 @@ def links_of(options: argparse.Namespace) -> list[Link]:
         links.append(Link(scenario.name, scenario.title, (argument,)))
     for number, conditions in enumerate(options.link, 1):
         name = "own link" if len(options.link) == 1 else f"own link {number}"
-        try:
-            links.append(Link(name, conditions, tuple(shlex.split(conditions))))
-        except ValueError as error:
-            raise ValueError(f"The conditions {conditions!r} cannot be split into words: {error}.") from error
-        if "--" in links[-1].arguments:
-            raise ValueError(f"The conditions {conditions!r} hold a --, which separates programs.")
+        links.append(Link(name, conditions, words_of(conditions)))
     if len({link.name for link in links}) < len(links):
         raise ValueError(f"A scenario is named twice: {', '.join(link.name for link in links)}.")
     return links
+
+
+def words_of(conditions: str) -> tuple[str, ...]:
+    """Arguments for lab-net, looked at as lab-net does, but before anything runs. Raises ValueError with a sentence."""
+    looked_at = argparse.ArgumentParser(
+        "lab.py --link", usage=argparse.SUPPRESS, add_help=False, allow_abbrev=False
+    )
+    add_link_options(looked_at)
+    try:
+        words = tuple(shlex.split(conditions))
+        if "--" in words:
+            raise ValueError("a -- separates programs")
+        scenario_of(looked_at.parse_args(words))
+    except ValueError as error:
+        raise ValueError(f"--link {conditions!r} is not possible: {str(error).rstrip('.')}.") from error
+    return words
 
 
 @contextlib.contextmanager

@@ -12,8 +12,8 @@ from numpy.typing import NDArray
 # A rare handshake or control message in between counts as sound.
 _CONTROL_MAX_BYTES = 90
 _SOUND_MAX_BYTES = 300
-# TCP without data: headers with options.
-_TCP_EMPTY_MAX_BYTES = 80
+# TCP without data, from a sender that gets none: IP 20, TCP 20, timestamps 12.
+_TCP_EMPTY_BYTES = 52
 
 CONTROL, SOUND, MEDIA = range(3)
 KINDS = ("control", "sound", "media")
@@ -37,7 +37,7 @@ class Packets(NamedTuple):
                 hardly a shard has.
         """
         if program == "tcp":
-            return np.where((self.size > _TCP_EMPTY_MAX_BYTES) & forward, MEDIA, CONTROL)
+            return np.where((self.size > _TCP_EMPTY_BYTES) & forward, MEDIA, CONTROL)
         kinds = np.full(len(self.size), MEDIA)
         kinds[self.size <= _SOUND_MAX_BYTES] = SOUND
         kinds[(self.size <= _CONTROL_MAX_BYTES) | (self.size == probe_bytes)] = CONTROL
