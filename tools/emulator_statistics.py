@@ -154,8 +154,8 @@ def _sample_round(
             if verdict.due_us is None:
                 s.lost += 1
                 continue
-            s.duplicated += verdict.fate is Fate.DUPLICATED
-            s.corrupted += verdict.fate is Fate.CORRUPTED
+            s.duplicated += verdict.duplicated
+            s.corrupted += verdict.corrupted
             s.delays_us.append(verdict.due_us - now_us)
             s.sent_at_us.append(now_us)
 

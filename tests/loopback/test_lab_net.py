@@ -96,14 +96,42 @@ def test_it_loses_the_packets_that_the_emulator_loses_with_the_same_seed_and_log
     assert [int(line) for line in done.stdout.split()] == passed
 
     start, *records = [json.loads(line) for line in log.read_text().splitlines()]
-    up = [record for record in records if record["direction"] == "up"]
-    down = [record for record in records if record["direction"] == "down"]
+    sent = [record for record in records if "sent_us" in record]
+    up, down = ([record for record in sent if record["direction"] == way] for way in ("up", "down"))
+    delivered = [record for record in records if "due_us" in record]
     assert start == {"step": 0, "at_us": up[0]["sent_us"]}
     assert [record["fate"] for record in up] == [fate.value for fate in fates]
     assert [record["n"] for record in up] == list(range(packets))
     assert {record["size"] for record in up} <= {20 + 8 + digits for digits in (1, 2, 3)}
-    assert all(record["due_us"] == record["sent_us"] + 2000 for record in up if record["fate"] == "passed")
+    assert [record["n"] for record in delivered if record["direction"] == "up"] == passed
+    assert all(record["delivered_us"] >= record["due_us"] for record in delivered)
+    assert all(
+        record["due_us"] == up[record["n"]]["sent_us"] + 2000
+        for record in delivered
+        if record["direction"] == "up"
+    )
     assert [record["fate"] for record in down] == ["passed"] * len(passed)
+
+
+def test_the_complaint_of_a_closed_port_arrives_and_takes_no_packets_luck(tmp_path: Path) -> None:
+    if not lab_works():
+        return
+    client = """
+        import os, socket, time
+        sock = socket.socket(socket.AF_INET, socket.SOCK_DGRAM)
+        sock.connect((os.environ["LAB_PEER"], 5001))
+        sock.settimeout(5)
+        sock.send(b"is anybody there")
+        try:
+            sock.recv(10)
+        except ConnectionRefusedError:
+            print("nobody")
+    """
+    log = tmp_path / "log.jsonl"
+    done = lab("--loss-back", "100%", "--log", str(log), "--", "sleep", "10", "--", *python(client))
+    assert (done.returncode, done.stdout) == (0, "nobody\n"), done.stderr
+    records = [json.loads(line) for line in log.read_text().splitlines()]
+    assert [record["direction"] for record in records if "n" in record] == ["up", "up"]
 
 
 def test_nothing_but_the_programs_packets_passes(tmp_path: Path) -> None:

@@ -68,15 +68,23 @@ def test_the_nth_packet_suffers_what_the_emulator_does_to_it_with_the_same_seed(
     done = lab(str(file), "--seed", "11", "--log", str(log), "--", *python(RECEIVER), "--", *client)
     assert done.returncode == 0, done.stderr
     records = [json.loads(line) for line in log.read_text().splitlines()]
-    packets = [record for record in records if "n" in record]
+    packets = [record for record in records if "sent_us" in record]
     assert {record["fate"] for record in packets} == {fate.value for fate in Fate}
+    assert any(record["corrupted"] for record in packets)
+    assert any(record["duplicated"] for record in packets)
 
     scenario = load_scenario(str(file))
     link: ScenarioLink[int] = ScenarioLink(scenario, 11)
-    for record in packets:
-        verdict = link.send(record["direction"], record["sent_us"], 0, record["size"])
-        said = (record["n"], record["fate"], record["due_us"])
-        assert said == (verdict.number, verdict.fate.value, verdict.due_us)
+    for record in records:
+        if "sent_us" in record:
+            verdict = link.send(record["direction"], record["sent_us"], 0, record["size"])
+            said = (record["n"], record["fate"], record["corrupted"], record["duplicated"])
+            assert said == (verdict.number, verdict.fate.value, verdict.corrupted, verdict.duplicated)
+        elif "due_us" in record:
+            delivery = link.poll_numbered(record["direction"], record["delivered_us"])
+            assert delivery is not None
+            said = (record["n"], record["copy"], record["due_us"])
+            assert said == (delivery.number, delivery.is_copy, delivery.due_us)
 
     start_us = packets[0]["sent_us"]  # the programs waited half a second before the first packet
     steps = [record for record in records if "step" in record]
@@ -85,7 +93,10 @@ def test_the_nth_packet_suffers_what_the_emulator_does_to_it_with_the_same_seed(
     assert len(steps) > 8
     assert steps == expected[: len(steps)]
     # In the order in which things happened, so a reader of the log knows the step of each packet.
-    times_us = [record["sent_us"] if "n" in record else record["at_us"] for record in records]
+    times_us = [
+        next(record[key] for key in ("sent_us", "delivered_us", "at_us") if key in record)
+        for record in records
+    ]
     assert all(before <= after for before, after in pairwise(times_us))
 
 

@@ -46,6 +46,36 @@ def test_a_queue_before_a_traced_rate_drops_what_would_wait_too_long() -> None:
     assert [due_ms(link, 0, OPPORTUNITY_BYTES) for _ in range(5)] == [10, 20, 30, None, None]
 
 
+def test_what_a_token_bucket_has_saved_up_survives_a_change_of_the_rate() -> None:
+    bucket = LinkConditions(rate_bps=8_000_000, burst_bytes=3000)
+    link: Link[int] = Link(bucket, 1)
+    assert [due_ms(link, 0, 1000) for _ in range(3)] == [0, 0, 0]
+    link.set_conditions(START_US + 2 * MS, bucket._replace(rate_bps=800_000))  # 2000 bytes are in it
+    assert [due_ms(link, 2, 1000) for _ in range(4)] == [2, 2, 12, 22]
+    link.set_conditions(START_US + 12 * MS, bucket)  # one packet waits, so nothing is
+    assert [due_ms(link, 12, 1000) for _ in range(2)] == [14, 15]
+
+
+def test_a_long_fade_of_a_recorded_link_fills_its_queue_up_to_three_tenths_of_a_second_of_its_mean_rate() -> (
+    None
+):
+    fading = RateTrace(
+        (*range(1, 1001), 3000), 3000
+    )  # 2 s of silence; 4 Mbit/s on average: 150 kB, 100 packets
+    link: Link[int] = Link(LinkConditions(rate_trace=fading), 1)
+    link.start(START_US)
+    due = [due_ms(link, 1100, OPPORTUNITY_BYTES) for _ in range(120)]
+    assert sum(at is not None for at in due) == 100
+    assert due[0] == 3000
+    assert due[1] == 3001
+
+
+def test_a_recorded_rate_begins_with_the_schedule_and_not_with_its_first_packet() -> None:
+    link: Link[int] = Link(LinkConditions(rate_trace=RateTrace((5, 10), 10)), 1)
+    link.start(START_US)
+    assert due_ms(link, 3, OPPORTUNITY_BYTES) == 5
+
+
 @pytest.mark.parametrize("mean_bps", [500_000, 6_000_000])
 def test_a_synthetic_trace_has_the_asked_mean_fades_and_comes_from_its_seed(mean_bps: int) -> None:
     trace = synthetic_cellular(7, 60, mean_bps)

@@ -6,13 +6,12 @@ import pytest
 
 from udpconf.emulation.link import (
     DEFAULT_QUEUE_US,
-    DuplexLink,
     Fate,
     Link,
     LinkConditions,
     LinkCounters,
 )
-from udpconf.emulation.loss import Bernoulli, GilbertElliott, loss_model
+from udpconf.emulation.loss import Bernoulli, GilbertElliott, TraceLoss, loss_model
 
 MS = 1000
 SECOND = 1_000_000
@@ -220,24 +219,6 @@ def test_the_fate_of_the_nth_packet_depends_on_neither_time_nor_size_nor_the_oth
     assert lost(everything, 333, 1200) == reference
 
 
-def test_the_two_directions_have_independent_luck() -> None:
-    both: DuplexLink[int] = DuplexLink(
-        LinkConditions(loss=Bernoulli(0.5)), LinkConditions(loss=Bernoulli(0.5)), 3
-    )
-    up = [both.up.send(0, n, 1).fate for n in range(100)]
-    down = [both.down.send(0, n, 1).fate for n in range(100)]
-    assert up != down
-
-
-def test_a_duplex_link_wakes_for_the_earlier_direction() -> None:
-    both: DuplexLink[int] = DuplexLink(LinkConditions(delay_us=5), LinkConditions(delay_us=3), 3)
-    assert both.poll_timeout() is None
-    both.up.send(0, 1, 1)
-    assert both.poll_timeout() == 5
-    both.down.send(0, 1, 1)
-    assert both.poll_timeout() == 3
-
-
 def test_loss_can_be_switched_on_and_off_while_it_runs() -> None:
     link: Link[int] = Link(LinkConditions(), 1)
     assert link.send(0, 0, 1).fate == Fate.PASSED
@@ -253,6 +234,62 @@ def test_a_shorter_delay_does_not_make_packets_overtake() -> None:
     link.set_conditions(1, LinkConditions(delay_us=MS))
     link.send(1, 1, 1)
     assert drain(link) == [(100 * MS, 0), (100 * MS, 1)]
+
+
+def test_a_packet_held_back_is_not_overtaken_by_those_it_waited_for() -> None:
+    """It is held back from the moment at which it would have kept its order: behind what was sent before it."""
+    link: Link[int] = Link(LinkConditions(delay_us=100 * MS), 1)
+    link.send(0, 0, 1)
+    link.set_conditions(1, LinkConditions(delay_us=MS, reorder=1.0, reorder_us=5 * MS))
+    link.send(1, 1, 1)
+    link.set_conditions(2, LinkConditions(delay_us=MS))
+    link.send(2, 2, 1)
+    assert drain(link) == [(100 * MS, 0), (100 * MS, 2), (105 * MS, 1)]
+
+
+def test_a_packet_held_back_keeps_its_distance_when_the_rate_changes() -> None:
+    slow = LinkConditions(rate_bps=800_000, queue_us=SECOND, reorder=1.0, reorder_us=5 * MS)
+    link: Link[int] = Link(slow, 1)
+    link.send(0, 0, 1000)  # 10 ms to send
+    link.set_conditions(0, slow._replace(reorder=0.0))
+    link.send(0, 1, 1000)
+    link.set_conditions(0, slow._replace(reorder=0.0, rate_bps=8_000_000))
+    assert drain(link) == [(2 * MS, 1), (6 * MS, 0)]
+
+
+def test_a_delivery_says_which_packet_it_is_and_when_the_link_let_it_out() -> None:
+    slow = LinkConditions(rate_bps=800_000, queue_us=SECOND, duplicate=1.0)
+    link: Link[str] = Link(slow, 1)
+    assert link.send(0, "a", 1000).due_us == 10 * MS
+    second = link.send(0, "b", 1000)
+    assert (second.due_us, second.duplicated) == (20 * MS, True)
+    link.set_conditions(10 * MS, slow._replace(rate_bps=8_000_000))
+    out = [link.poll_numbered(SECOND) for _ in range(5)]
+    assert out == [
+        (0, False, 10 * MS, "a"),
+        (0, True, 10 * MS, "a"),
+        (1, False, 11 * MS, "b"),
+        (1, True, 11 * MS, "b"),
+        None,
+    ]
+
+
+def test_a_packet_may_be_both_corrupted_and_duplicated() -> None:
+    link: Link[int] = Link(LinkConditions(corrupt=1.0, duplicate=1.0), 1)
+    verdict = link.send(0, 0, 1)
+    assert verdict.corrupted
+    assert verdict.duplicated
+
+
+def test_a_loss_trace_goes_on_by_the_packets_number_after_an_outage() -> None:
+    traced = LinkConditions(loss=TraceLoss((False, True, False, False)))
+    link: Link[int] = Link(traced, 1)
+    fates = [link.send(n, n, 1).fate for n in range(2)]
+    link.set_conditions(2, LinkConditions(loss=Bernoulli(1)))
+    fates += [link.send(n, n, 1).fate for n in range(2, 5)]
+    link.set_conditions(5, traced)
+    fates += [link.send(n, n, 1).fate for n in range(5, 8)]
+    assert [fate is Fate.LOST for fate in fates] == [False, True, True, True, True, True, False, False]
 
 
 def test_what_waits_in_the_queue_leaves_at_the_new_rate() -> None:

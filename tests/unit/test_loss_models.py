@@ -14,8 +14,8 @@ def losses_of(model: LossModel, seed: str, packets: int = PACKETS) -> list[bool]
     uniform = random.Random(seed).random
     state: int | None = None
     lost = []
-    for _ in range(packets):
-        state, is_lost = model.step(state, uniform(), uniform())
+    for number in range(packets):
+        state, is_lost = model.step(number, state, uniform(), uniform())
         lost.append(is_lost)
     return lost
 

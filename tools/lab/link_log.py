@@ -24,7 +24,9 @@ class Packets(NamedTuple):
     """One direction's packets in the order they were sent; arrays of one length."""
 
     sent_us: NDArray[np.int64]
-    due_us: NDArray[np.int64]  # NEVER: lost or dropped
+    due_us: NDArray[
+        np.int64
+    ]  # when the link let it out; NEVER: lost, dropped, damaged, or still under way at the end
     size: NDArray[np.int64]  # bytes, IP header included
 
     def kinds(self, program: str, *, forward: bool, probe_bytes: int | None = None) -> NDArray[np.int64]:
@@ -57,7 +59,9 @@ class LinkLog(NamedTuple):
 def read_link_log(path: Path) -> LinkLog:
     """Read what lab-net wrote. A damaged packet counts as lost, and a last line that was cut off is left out."""
     steps_us: list[int] = []
-    rows: dict[str, list[tuple[int, int, int]]] = {"up": [], "down": []}
+    sent: dict[str, list[tuple[int, int]]] = {"up": [], "down": []}
+    due_us: dict[str, dict[int, int]] = {"up": {}, "down": {}}
+    damaged: dict[str, set[int]] = {"up": set(), "down": set()}
     with path.open() as lines:
         for line in lines:
             if not line.endswith("}\n"):
@@ -66,8 +70,17 @@ def read_link_log(path: Path) -> LinkLog:
             if "step" in entry:
                 steps_us.append(entry["at_us"])
                 continue
-            # The kernel's checksum throws a damaged packet away.
-            due_us = NEVER if entry["due_us"] is None or entry["fate"] == "corrupted" else entry["due_us"]
-            rows[entry["direction"]].append((entry["sent_us"], due_us, entry["size"]))
-    up, down = (np.array(rows[name], np.int64).reshape(-1, 3) for name in ("up", "down"))
-    return LinkLog(Packets(*up.T), Packets(*down.T), steps_us)
+            direction, number = entry["direction"], entry["n"]
+            if "sent_us" in entry:
+                sent[direction].append((entry["sent_us"], entry["size"]))
+                if entry["corrupted"]:  # the kernel's checksum throws it away, and its copy
+                    damaged[direction].add(number)
+            elif number not in damaged[direction]:
+                due_us[direction].setdefault(number, entry["due_us"])  # a copy comes later, or without it
+
+    def packets(direction: str) -> Packets:
+        sent_us, size = np.array(sent[direction], np.int64).reshape(-1, 2).T
+        due = [due_us[direction].get(number, NEVER) for number in range(len(sent_us))]
+        return Packets(sent_us, np.array(due, np.int64), size)
+
+    return LinkLog(packets("up"), packets("down"), steps_us)

@@ -27,6 +27,10 @@ class Bottleneck(Protocol):
         """Take in a packet of so many bit-nanoseconds; when its last bit has left, in nanoseconds."""
         ...
 
+    def take_over(self, now_ns: int, before: "Bottleneck") -> None:
+        """Replace one that has been there until now."""
+        ...
+
 
 class ConstantRate:
     """A token bucket: ``rate_bps``, and after a pause up to ``burst_bytes`` at once."""
@@ -40,6 +44,14 @@ class ConstantRate:
     def serve(self, now_ns: int, work: int) -> int:
         self.free_ns = max(now_ns - self._burst_ns, self.free_ns) + work // self._bps
         return max(now_ns, self.free_ns)
+
+    def take_over(self, now_ns: int, before: Bottleneck) -> None:
+        """What was saved up in a pause may still be spent; while packets wait there is nothing."""
+        if before.rate_bps is not None:
+            saved_ns = max(0, now_ns - before.free_ns) * before.rate_bps // self._bps
+            self.free_ns = now_ns - min(saved_ns, self._burst_ns)
+        elif before.free_ns > now_ns:
+            self.free_ns = now_ns
 
 
 class TracedRate:
@@ -65,6 +77,9 @@ class TracedRate:
         self._left_bytes -= left
         self.free_ns = self._time_ns(self._next)
         return self.free_ns
+
+    def take_over(self, now_ns: int, before: Bottleneck) -> None:
+        """Whatever was before, the trace has its own times."""
 
     def _time_ns(self, index: int) -> int:
         rounds, place = divmod(index, len(self._trace.opportunities_ms))

@@ -72,18 +72,27 @@ class Fate(Enum):
     """What became of a packet at the moment it was sent."""
 
     PASSED = "passed"
-    DUPLICATED = "duplicated"  # it passes, and a copy of it too
-    CORRUPTED = "corrupted"  # it passes with a flipped bit, and its copy too if it has one
     LOST = "lost"
     DROPPED_BY_QUEUE = "dropped_by_queue"
 
 
 class Verdict(NamedTuple):
-    """The answer to send(): the packet's number from 0, its fate and, if it passes, when it comes out."""
+    """The answer to send(): the packet's number from 0, its fate and, if it passes, when and how it comes out."""
 
     number: int
     fate: Fate
-    due_us: int | None
+    due_us: int | None  # as things stand: a later change of the rate moves what still waits for its turn
+    corrupted: bool = False  # it comes out with a flipped bit, and its copy too if it has one
+    duplicated: bool = False  # a copy of it comes out too, at the same time or later
+
+
+class Delivery(NamedTuple, Generic[PacketT]):
+    """A packet that is out."""
+
+    number: int  # as in its verdict
+    is_copy: bool
+    due_us: int  # when it came out, at or before the time of the call that fetched it
+    packet: PacketT
 
 
 class LinkCounters(NamedTuple):
@@ -106,8 +115,9 @@ class InFlight(NamedTuple, Generic[PacketT]):
 
     due_us: int
     order: int  # twice the packet's number, plus one for a copy; unique, so nothing after it is ever compared
-    may_be_overtaken: bool
-    after_queue_us: int  # delay, jitter and holding back, to be added to the end of its transmission
+    keeps_order: bool  # never due before one that was sent before it, unless that one is held back
+    after_queue_us: int  # delay and jitter, to be added to the end of its transmission
+    held_back_us: int  # on top, after those before it are out; a copy: behind its original
     size_bytes: int
     packet: PacketT
 
@@ -152,9 +162,8 @@ class Link(Generic[PacketT]):
         self._in_flight: list[InFlight[PacketT]] = []  # heap
         self._waiting: deque[Waiting] = deque()
         self._waiting_bytes = 0
-        # A recorded rate begins with the first packet.
         self._bottleneck: Bottleneck | None = None
-        self._bottleneck_made = False
+        self._started = False
         self._order_floor_us = 0  # no packet that keeps its order is due before this
         self._highest_delivered = -1
         self._sent = 0
@@ -171,14 +180,22 @@ class Link(Generic[PacketT]):
     def conditions(self) -> LinkConditions:
         return self._conditions
 
+    def start(self, now_us: int) -> None:
+        """A recorded rate begins now. Without this call it begins with the first packet; a second one does nothing."""
+        if not self._started:
+            self._started = True
+            self._bottleneck = self._new_bottleneck(now_us * 1000)
+
     def send(self, now_us: int, packet: PacketT, size_bytes: int) -> Verdict:
         """Put a packet in. Its size is what counts for the rate: on a real path that includes the IP header."""
+        self.start(now_us)
         c = self._conditions
         number = self._sent
         self._sent += 1
         self._sent_bytes += size_bytes
         # All dice are thrown for every packet, or one packet's fate would shift the luck of the next.
-        self._loss_state, lost = c.loss.step(self._loss_state, self._loss_random(), self._loss_random())
+        dice = (self._loss_random(), self._loss_random())
+        self._loss_state, lost = c.loss.step(number, self._loss_state, *dice)
         jitter = self._jitter(c)
         held_back = self._reorder_random() < c.reorder
         duplicated = self._duplicate_random() < c.duplicate
@@ -196,22 +213,23 @@ class Link(Generic[PacketT]):
             self._corrupted += 1
             if self._damage is not None:
                 packet = self._damage(packet, where)
-        fate = Fate.CORRUPTED if corrupted else Fate.DUPLICATED if duplicated else Fate.PASSED
-        after_queue_us = max(0, c.delay_us + jitter) + (c.reorder_us if held_back else 0)
-        may_be_overtaken = held_back or not c.keep_order
-        due_us = end_us + after_queue_us
-        if not may_be_overtaken:
-            due_us = self._order_floor_us = max(due_us, self._order_floor_us)
-        order = 2 * number
-        heappush(
-            self._in_flight, InFlight(due_us, order, may_be_overtaken, after_queue_us, size_bytes, packet)
+        original = InFlight(
+            due_us=0,
+            order=2 * number,
+            keeps_order=c.keep_order,
+            after_queue_us=max(0, c.delay_us + jitter),
+            held_back_us=c.reorder_us if held_back else 0,
+            size_bytes=size_bytes,
+            packet=packet,
         )
-        if not duplicated:
-            return Verdict(number, fate, due_us)
-        self._duplicated += 1
-        copy_us = due_us + copy_jitter_us
-        heappush(self._in_flight, InFlight(copy_us, order + 1, True, copy_us - end_us, size_bytes, packet))
-        return Verdict(number, fate, due_us)
+        due_us = self._due_us(end_us, original)
+        heappush(self._in_flight, original._replace(due_us=due_us))
+        if duplicated:
+            self._duplicated += 1
+            copy_us = due_us + copy_jitter_us
+            copy = original._replace(due_us=copy_us, order=2 * number + 1, held_back_us=copy_jitter_us)
+            heappush(self._in_flight, copy)
+        return Verdict(number, Fate.PASSED, due_us, corrupted, duplicated)
 
     def set_conditions(self, now_us: int, conditions: LinkConditions) -> None:
         """Change the link. What waits in the queue leaves at the new rate; what has left it keeps its delay.
@@ -221,22 +239,27 @@ class Link(Generic[PacketT]):
         """
         conditions.validate()
         before, self._conditions = self._conditions, conditions
-        if _bottleneck_of(conditions) != _bottleneck_of(before) and self._bottleneck_made:
+        if self._started and _bottleneck_changed(before, conditions):
             self._change_rate(now_us)
 
     def poll_delivery(self, now_us: int) -> PacketT | None:
         """The next packet that is out by now, or None."""
+        delivery = self.poll_numbered(now_us)
+        return None if delivery is None else delivery.packet
+
+    def poll_numbered(self, now_us: int) -> Delivery[PacketT] | None:
+        """The same, with which packet it is and when it was due."""
         if not self._in_flight or self._in_flight[0].due_us > now_us:
             return None
         item = heappop(self._in_flight)
         self._delivered += 1
         self._delivered_bytes += item.size_bytes
-        number, is_copy = divmod(item.order, 2)
+        number, copy = divmod(item.order, 2)
         if number > self._highest_delivered:
             self._highest_delivered = number
-        elif not is_copy:
+        elif not copy:
             self._reordered += 1
-        return item.packet
+        return Delivery(number, bool(copy), item.due_us, item.packet)
 
     def poll_timeout(self) -> int | None:
         """When the next packet comes out (absolute, microseconds), or None if nothing is on its way."""
@@ -273,22 +296,34 @@ class Link(Generic[PacketT]):
         """When the bottleneck will have sent this packet; None if its queue has no room."""
         c = self._conditions
         now_ns = now_us * 1000
-        if not self._bottleneck_made:
-            self._bottleneck, self._bottleneck_made = self._new_bottleneck(now_ns), True
         if self._bottleneck is None:
             return now_us
         waiting = self._waiting
         while waiting and waiting[0].end_ns <= now_ns:
             self._waiting_bytes -= waiting.popleft().size_bytes
-        if c.queue_bytes is not None and waiting and self._waiting_bytes + size_bytes > c.queue_bytes:
+        limit_us, limit_bytes = c.queue_us, c.queue_bytes
+        if limit_us is None and limit_bytes is None:
+            if c.rate_trace is None:
+                limit_us = DEFAULT_QUEUE_US
+            else:  # a fade that is longer than the queue would otherwise close it to all but one packet
+                limit_bytes = int(c.rate_trace.mean_bps * DEFAULT_QUEUE_US / 8_000_000)
+        if limit_bytes is not None and waiting and self._waiting_bytes + size_bytes > limit_bytes:
             return None
-        limit_us = DEFAULT_QUEUE_US if c.queue_us is None and c.queue_bytes is None else c.queue_us
         if limit_us is not None and self._bottleneck.free_ns - now_ns > limit_us * 1000:
             return None
         end_ns = self._bottleneck.serve(now_ns, size_bytes * BYTE_WORK)
         waiting.append(Waiting(end_ns, size_bytes, number))
         self._waiting_bytes += size_bytes
         return -(-end_ns // 1000)
+
+    def _due_us(self, end_us: int, item: InFlight[PacketT]) -> int:
+        """When a packet that leaves the bottleneck then is out; those behind it that keep their order come no earlier."""
+        due_us = end_us + item.after_queue_us
+        if item.keeps_order:
+            due_us = max(due_us, self._order_floor_us)
+            if not item.held_back_us:
+                self._order_floor_us = due_us
+        return due_us + item.held_back_us
 
     def _new_bottleneck(self, now_ns: int) -> Bottleneck | None:
         c = self._conditions
@@ -299,45 +334,51 @@ class Link(Generic[PacketT]):
     def _change_rate(self, now_us: int) -> None:
         """Send what waits at the new rate; the packet on the wire keeps what a constant rate has sent of it already."""
         now_ns = now_us * 1000
-        old_rate_bps = None if self._bottleneck is None else self._bottleneck.rate_bps
-        new = self._bottleneck = self._new_bottleneck(now_ns)
-        if isinstance(new, ConstantRate):
-            new.free_ns = now_ns  # nothing was saved up while packets waited
+        old, new = self._bottleneck, self._new_bottleneck(now_ns)
+        self._bottleneck = new
+        if new is not None and old is not None:
+            new.take_over(now_ns, old)
         end_us: dict[int, int] = {}
         still_waiting: deque[Waiting] = deque()
         previous_end_ns = now_ns
-        for item in self._waiting:
-            if item.end_ns <= now_ns:
+        for waits in self._waiting:
+            if waits.end_ns <= now_ns:
                 continue
-            work = item.size_bytes * BYTE_WORK
-            if old_rate_bps is not None:
+            work = waits.size_bytes * BYTE_WORK
+            if old is not None and old.rate_bps is not None:
                 # Exact for the packet on the wire as well: its remaining time scales like a whole packet's.
-                work = (item.end_ns - previous_end_ns) * old_rate_bps
-            previous_end_ns = item.end_ns
+                work = (waits.end_ns - previous_end_ns) * old.rate_bps
+            previous_end_ns = waits.end_ns
             end_ns = now_ns
             if new is not None:
                 end_ns = new.serve(now_ns, work)
-                still_waiting.append(item._replace(end_ns=end_ns))
-            end_us[item.number] = -(-end_ns // 1000)
+                still_waiting.append(waits._replace(end_ns=end_ns))
+            end_us[waits.number] = -(-end_ns // 1000)
         self._waiting = still_waiting
-        self._waiting_bytes = sum(item.size_bytes for item in still_waiting)
-        previous: InFlight[PacketT] | None = None
-        self._order_floor_us = 0  # what was delivered was due by now, and nothing moves to before now
-        for index, packet in sorted(enumerate(self._in_flight), key=lambda entry: entry[1].order):
-            due_us = packet.due_us
-            if (number := packet.order // 2) in end_us:
-                due_us = end_us[number] + packet.after_queue_us
-            if not packet.may_be_overtaken:
-                due_us = self._order_floor_us = max(due_us, self._order_floor_us)
-            is_copy = packet.order % 2 == 1
-            if is_copy and previous is not None and packet.order == previous.order + 1:
-                due_us = max(due_us, previous.due_us)  # never before its original
-            previous = self._in_flight[index] = packet._replace(due_us=due_us)
+        self._waiting_bytes = sum(waits.size_bytes for waits in still_waiting)
+        # What has left the bottleneck stays as it is, and nobody overtakes it.
+        self._order_floor_us = 0
+        original_us: dict[int, int] = {}
+        for index, item in sorted(enumerate(self._in_flight), key=lambda entry: entry[1].order):
+            number, copy = divmod(item.order, 2)
+            due_us = item.due_us
+            if number in end_us:
+                due_us = (
+                    original_us[number] + item.held_back_us if copy else self._due_us(end_us[number], item)
+                )
+            elif item.keeps_order and not copy and not item.held_back_us:
+                self._order_floor_us = max(self._order_floor_us, due_us)
+            original_us[number] = due_us
+            self._in_flight[index] = item._replace(due_us=due_us)
         heapify(self._in_flight)
 
 
-def _bottleneck_of(conditions: LinkConditions) -> tuple[int | None, int, RateTrace | None]:
-    return conditions.rate_bps, conditions.burst_bytes, conditions.rate_trace
+def _bottleneck_changed(before: LinkConditions, after: LinkConditions) -> bool:
+    # The same trace is told by identity: it may have millions of lines, and a schedule's steps share theirs.
+    return before.rate_trace is not after.rate_trace or (before.rate_bps, before.burst_bytes) != (
+        after.rate_bps,
+        after.burst_bytes,
+    )
 
 
 def flip_bit(data: bytes, where: float) -> bytes:
@@ -348,23 +389,3 @@ def flip_bit(data: bytes, where: float) -> bytes:
     damaged = bytearray(data)
     damaged[bit // 8] ^= 0x80 >> bit % 8
     return bytes(damaged)
-
-
-class DuplexLink(Generic[PacketT]):
-    """Both directions of a path, with independent luck from one seed.
-
-    Attributes:
-        up: from the client to the server, or from A to B.
-        down: back.
-    """
-
-    def __init__(self, up: LinkConditions, down: LinkConditions, seed: int | str) -> None:
-        self.up: Link[PacketT] = Link(up, f"{seed}/up")
-        self.down: Link[PacketT] = Link(down, f"{seed}/down")
-
-    def poll_timeout(self) -> int | None:
-        """When the next packet comes out of either direction (absolute, microseconds), or None."""
-        up, down = self.up.poll_timeout(), self.down.poll_timeout()
-        if up is None or down is None:
-            return down if up is None else up
-        return min(up, down)

@@ -12,10 +12,13 @@ from typing import NamedTuple, Protocol, Self
 class LossModel(Protocol):
     """What a link asks for each packet, in the order they were sent."""
 
-    def step(self, state: int | None, uniform_state: float, uniform_loss: float) -> tuple[int | None, bool]:
+    def step(
+        self, number: int, state: int | None, uniform_state: float, uniform_loss: float
+    ) -> tuple[int | None, bool]:
         """Whether this packet is lost.
 
         Args:
+            number: the packet's, counted from 0 over everything that was sent on the link.
             state: what the previous call returned; None before the first packet.
             uniform_state: a fresh random number in [0, 1), for where the model goes.
             uniform_loss: another one, for whether the packet is lost there.
@@ -33,7 +36,9 @@ class LossModel(Protocol):
 class NoLoss(NamedTuple):
     """Every packet passes."""
 
-    def step(self, state: int | None, uniform_state: float, uniform_loss: float) -> tuple[int | None, bool]:
+    def step(
+        self, number: int, state: int | None, uniform_state: float, uniform_loss: float
+    ) -> tuple[int | None, bool]:
         return None, False
 
     def validate(self) -> None:
@@ -45,7 +50,9 @@ class Bernoulli(NamedTuple):
 
     share: float  # 0..1
 
-    def step(self, state: int | None, uniform_state: float, uniform_loss: float) -> tuple[int | None, bool]:
+    def step(
+        self, number: int, state: int | None, uniform_state: float, uniform_loss: float
+    ) -> tuple[int | None, bool]:
         return None, uniform_loss < self.share
 
     def validate(self) -> None:
@@ -94,7 +101,9 @@ class GilbertElliott(NamedTuple):
         change = self.p_good_to_bad + self.p_bad_to_good
         return self.p_good_to_bad / change if change > 0 else 0.0
 
-    def step(self, state: int | None, uniform_state: float, uniform_loss: float) -> tuple[int | None, bool]:
+    def step(
+        self, number: int, state: int | None, uniform_state: float, uniform_loss: float
+    ) -> tuple[int | None, bool]:
         if state is None:
             bad = uniform_state < self.bad_share
         elif state == BAD:
@@ -113,13 +122,14 @@ class GilbertElliott(NamedTuple):
 
 
 class TraceLoss(NamedTuple):
-    """What was seen somewhere, packet by packet, over and over."""
+    """What was seen somewhere, packet by packet, over and over. It goes on by the packet's number after another model."""
 
     pattern: tuple[bool, ...]  # True: lost
 
-    def step(self, state: int | None, uniform_state: float, uniform_loss: float) -> tuple[int | None, bool]:
-        place = 0 if state is None else state % len(self.pattern)
-        return place + 1, self.pattern[place]
+    def step(
+        self, number: int, state: int | None, uniform_state: float, uniform_loss: float
+    ) -> tuple[int | None, bool]:
+        return None, self.pattern[number % len(self.pattern)]
 
     def validate(self) -> None:
         if not self.pattern:

@@ -6,7 +6,7 @@ The schedule starts with the first packet, so whatever a lab does before its pro
 from collections.abc import Callable
 from typing import Generic, Literal, TypeVar
 
-from udpconf.emulation.link import Link, LinkConditions, Verdict
+from udpconf.emulation.link import Delivery, Link, LinkConditions, Verdict
 from udpconf.emulation.scenario import Scenario, step_at
 
 PacketT = TypeVar("PacketT")
@@ -54,6 +54,11 @@ class ScenarioLink(Generic[PacketT]):
         self.advance(now_us)
         return (self.up if direction == "up" else self.down).poll_delivery(now_us)
 
+    def poll_numbered(self, direction: Direction, now_us: int) -> Delivery[PacketT] | None:
+        """The same, with which packet it is and when it was due."""
+        self.advance(now_us)
+        return (self.up if direction == "up" else self.down).poll_numbered(now_us)
+
     def due_us(self, direction: Direction) -> int | None:
         """When the direction's next packet comes out, or None if nothing is on its way."""
         return (self.up if direction == "up" else self.down).poll_timeout()
@@ -84,6 +89,8 @@ class ScenarioLink(Generic[PacketT]):
 
     def _start(self, now_us: int) -> None:
         self._started_us = now_us
+        self.up.start(now_us)
+        self.down.start(now_us)
         self._next_us = self._next_change_us(now_us)
 
     def _take_step(self, at_us: int) -> None:

@@ -7,7 +7,7 @@ from collections.abc import Iterator
 from itertools import count
 from typing import NamedTuple, TextIO
 
-from udpconf.emulation.link import Verdict
+from udpconf.emulation.link import Delivery, Verdict
 from udpconf.emulation.real_time import monotonic_us
 from udpconf.emulation.scenario import Scenario
 from udpconf.emulation.scenario_link import Direction, ScenarioLink
@@ -18,6 +18,8 @@ READ_BYTES = 2048
 READ_BATCH = 16
 # A delivery later than this after its time is counted. What the lab promises at p99.
 LATE_US = 1000
+# Destination unreachable, source quench, redirect, time exceeded, parameter problem. Echoes are a program's own.
+ICMP_ERRORS = (b"\x03", b"\x04", b"\x05", b"\x0b", b"\x0c")
 # poll() wakes at full milliseconds, select() does not; but it cannot wait for longer than a time_t holds.
 LONGEST_WAIT_US = 3_600_000_000
 
@@ -71,16 +73,16 @@ class TunBridge:
             readable, _, _ = select.select(descriptors, [], [], max(0, wake_us - now_us) / 1e6)
             self._deliver()
             if tun_b in readable:
-                self._read(tun_b, "up")
+                self._read(tun_b, "up", tun_a)
             if tun_a in readable:
-                self._read(tun_a, "down")
+                self._read(tun_a, "down", tun_b)
             self._deliver()
             if self._log is not None:
                 self._log.catch_up(monotonic_us())
             if seen := [descriptor for descriptor in watched if descriptor in readable]:
                 return seen
 
-    def _read(self, tun: int, direction: Direction) -> None:
+    def _read(self, tun: int, direction: Direction, tun_to: int) -> None:
         for _ in range(READ_BATCH):
             try:
                 packet = os.read(tun, READ_BYTES)
@@ -89,34 +91,41 @@ class TunBridge:
             if packet[0] >> 4 != 4:  # IPv6 is off; whatever still comes was not sent by the tested programs
                 continue
             now_us = monotonic_us()
+            if is_icmp_error(packet):
+                self._write(tun_to, packet)
+                continue
             verdict = self._link.send(direction, now_us, packet, len(packet))
             if self._log is not None:
-                self._log.packet(direction, verdict, len(packet), now_us)
+                self._log.sent(direction, verdict, len(packet), now_us)
 
     def _deliver(self) -> None:
         link = self._link
         for direction, tun in self._ways:
             while True:
                 now_us = monotonic_us()
-                due_us = link.due_us(direction)
-                packet = link.poll_delivery(direction, now_us)  # also when idle: the next step may be due
-                if packet is None or due_us is None:
+                delivery = link.poll_numbered(direction, now_us)  # also when idle: the next step may be due
+                if delivery is None:
                     break
-                try:
-                    os.write(tun, packet)
-                except OSError as error:
-                    # The device's queue is full, the namespace goes down, or the flipped bit was in the IP version.
-                    if error.errno not in {errno.EAGAIN, errno.ENOBUFS, errno.EIO, errno.EINVAL}:
-                        raise
-                    self._not_written += 1
-                late_us = now_us - due_us
+                self._write(tun, delivery.packet)
+                late_us = now_us - delivery.due_us
                 self._latest_us = max(self._latest_us, late_us)
                 if late_us > LATE_US:
                     self._late += 1
+                if self._log is not None:
+                    self._log.delivered(direction, delivery, now_us)
+
+    def _write(self, tun: int, packet: bytes) -> None:
+        try:
+            os.write(tun, packet)
+        except OSError as error:
+            # The device's queue is full, the namespace goes down, or the flipped bit was in the IP version.
+            if error.errno not in {errno.EAGAIN, errno.ENOBUFS, errno.EIO, errno.EINVAL}:
+                raise
+            self._not_written += 1
 
 
 class LinkLog:
-    """A line of JSON for each step of the schedule and each packet, in the order in which they happened."""
+    """A line of JSON for each step of the schedule, each packet and each delivery, in the order in which they happened."""
 
     def __init__(self, scenario: Scenario, file: TextIO) -> None:
         self._file = file
@@ -124,15 +133,23 @@ class LinkLog:
         self._next: tuple[int, int] | None = next(self._steps)
         self._start_us: int | None = None
 
-    def packet(self, direction: Direction, verdict: Verdict, size_bytes: int, sent_us: int) -> None:
+    def sent(self, direction: Direction, verdict: Verdict, size_bytes: int, sent_us: int) -> None:
         """The first one starts the schedule."""
         if self._start_us is None:
             self._start_us = sent_us
         self.catch_up(sent_us)
-        due = "null" if verdict.due_us is None else verdict.due_us
         self._file.write(
             f'{{"direction": "{direction}", "n": {verdict.number}, "size": {size_bytes}, "sent_us": {sent_us}, '
-            f'"fate": "{verdict.fate.value}", "due_us": {due}}}\n'
+            f'"fate": "{verdict.fate.value}", "corrupted": {_json(verdict.corrupted)}, '
+            f'"duplicated": {_json(verdict.duplicated)}}}\n'
+        )
+
+    def delivered(self, direction: Direction, delivery: Delivery[bytes], now_us: int) -> None:
+        """When it was due on the link: the time of its verdict, unless the rate changed while it waited."""
+        self.catch_up(now_us)
+        self._file.write(
+            f'{{"direction": "{direction}", "n": {delivery.number}, "copy": {_json(delivery.is_copy)}, '
+            f'"due_us": {delivery.due_us}, "delivered_us": {now_us}}}\n'
         )
 
     def catch_up(self, now_us: int) -> None:
@@ -143,6 +160,19 @@ class LinkLog:
                 return
             self._file.write(f'{{"step": {index}, "at_us": {self._start_us + elapsed_us}}}\n')
             self._next = next(self._steps, None)
+
+
+def _json(flag: bool) -> str:
+    return "true" if flag else "false"
+
+
+def is_icmp_error(packet: bytes) -> bool:
+    """Whether a kernel reports, as "nobody listens on this port", what became of another packet (RFC 792).
+
+    No tested program sent it, and when it comes depends on when the other one began to listen.
+    """
+    header_bytes = (packet[0] & 0x0F) * 4
+    return packet[9:10] == b"\x01" and packet[header_bytes : header_bytes + 1] in ICMP_ERRORS
 
 
 def step_times(scenario: Scenario) -> Iterator[tuple[int, int]]:
