@@ -98,13 +98,13 @@ def test_feedback_comes_five_times_a_second_while_there_is_video_and_then_no_mor
     conversation = Conversation()
     peer = connect(conversation)
     reports: list[int] = []
-    take = peer.endpoint._handle_feedback
+    take = peer.endpoint._totals.handle_feedback
 
     def watched(now_us: int, feedback: Feedback) -> None:
         reports.append(feedback.frames_whole)
         take(now_us, feedback)
 
-    peer.endpoint._handle_feedback = watched  # type: ignore[method-assign]
+    peer.endpoint._totals.handle_feedback = watched  # type: ignore[method-assign]
     conversation.stream(peer, seconds=5)
     conversation.run(10)
     assert 24 <= len(reports) <= 27

@@ -24,8 +24,9 @@ from udpconf.proto.events import AUDIO_PATH, MAIN_PATH, ClientEvent, Connected, 
 from udpconf.proto.pacer import Pacer
 from udpconf.proto.packetizer import packetize
 from udpconf.proto.room import Room
+from udpconf.proto.sender_totals import SenderTotals
 from udpconf.proto.session import Session
-from udpconf.proto.stats import Recent, SenderStats
+from udpconf.proto.stats import SenderStats
 from udpconf.wire.control import (
     CLIENT_ID_BYTES,
     RESUME_SECRET_BYTES,
@@ -101,11 +102,7 @@ class ClientEndpoint:
         self._events: deque[ClientEvent] = deque()
         self._close_at_us: int | None = None
         self._goodbye_said = False
-        self._stats = SenderStats()
-        self._recent = Recent()
-        self._loss = Recent()
-        self._feedback: Feedback | None = None
-        self._earlier_bytes = self._earlier_packets = 0  # of the sessions before this one
+        self._totals = SenderTotals()
         self._follow_handshake(now_us)  # the first HELLO leaves now, not when its resend is due
 
     # --- commands ---
@@ -113,12 +110,12 @@ class ClientEndpoint:
     def send_frame(self, now_us: int, frame_id: int, encoded: EncodedFrame) -> None:
         """Queue a picture; without a session it is dropped and counted."""
         if self.state != "connected":
-            self._stats.frames_dropped_away += 1
+            self._totals.counts.frames_dropped_away += 1
             return
         self._pacer.push(
             [encode_video(shard) for shard in packetize(encoded, frame_id, self.segment_max_bytes)]
         )
-        self._stats.frames_sent += 1
+        self._totals.counts.frames_sent += 1
         self._drain_pacer(now_us)
 
     def send_audio(self, now_us: int, data: bytes, capture_us: int) -> None:
@@ -128,7 +125,7 @@ class ClientEndpoint:
         path = AUDIO_PATH if self._binding.port else MAIN_PATH
         packet = encode_audio(self._audio.packetize(data, capture_us))
         self._transmits.append(Transmit(path, None, self._session.seal(Channel.AUDIO, packet)))
-        self._stats.audio_frames_sent += 1
+        self._totals.counts.audio_frames_sent += 1
 
     def close(self, now_us: int) -> None:
         """Say goodbye; ``state`` is "closed" when it was acknowledged, or soon after."""
@@ -167,7 +164,7 @@ class ClientEndpoint:
             elif isinstance(frame, AudioBound):
                 self._binding.handle_bound(frame)
             elif isinstance(frame, Feedback):
-                self._handle_feedback(now_us, frame)
+                self._totals.handle_feedback(now_us, frame)
         if self.state == "reconnecting" and self._session is session and session.last_heard_us == now_us:
             self._resume(now_us, session)
         self._flush_session()
@@ -191,7 +188,7 @@ class ClientEndpoint:
             rejoin_at_us = self._rejoin_at_us
             if rejoin_at_us is not None and now_us >= rejoin_at_us:
                 self._lose(now_us, "nothing heard from the server for 2 s", keep_session=True)
-            self._recent.mark(now_us, self._bytes_sent)
+            self._totals.mark(now_us, session)
             self._bind_audio(now_us, session)
             self._drain_pacer(now_us)
             self._say_goodbye(now_us)
@@ -221,27 +218,10 @@ class ClientEndpoint:
 
     def stats(self, now_us: int) -> SenderStats:
         """A snapshot; ``frames_replaced`` and the like belong to whoever feeds the endpoint."""
-        stats = self._stats
-        stats.state = self.state
-        stats.frames_dropped_pacer = self._pacer.frames_dropped
-        stats.bytes_sent = self._bytes_sent
-        session = self._session
-        stats.datagram_bytes = DATAGRAM_DEFAULT_BYTES if session is None else session.datagram_bytes
-        if session is not None:
-            rtt_us = session.round_trip.latest_rtt_us
-            stats.rtt_ms = None if rtt_us is None else session.round_trip.smoothed_rtt_us / MS
-            stats.packets_sent = self._earlier_packets + session.counters.packets_sent
-        seconds, (grown,) = self._recent.since(now_us, self._bytes_sent)
-        stats.sent_kbps = grown * 8 / 1000 / seconds if seconds else 0.0
-        if self._feedback is not None:
-            seen = self._feedback
-            _, (received, lost) = self._loss.since(now_us, seen.packets_received, seen.packets_lost)
-            stats.server_loss_share = max(0.0, lost) / (received + lost) if received + lost > 0 else 0.0
-            stats.server_frames_whole = seen.frames_whole
-            stats.server_frames_with_holes = seen.frames_with_holes
-            stats.server_frames_skipped = seen.frames_skipped
-            stats.server_playout_delay_ms = seen.playout_delay_us / MS
-        return stats
+        counts = self._totals.counts
+        counts.state = self.state
+        counts.frames_dropped_pacer = self._pacer.frames_dropped
+        return self._totals.snapshot(now_us, self._session)
 
     @property
     def audio_port(self) -> int | None:
@@ -259,10 +239,6 @@ class ClientEndpoint:
     @property
     def _own_id(self) -> int:
         return int.from_bytes(self._connection_id[:4], "big")
-
-    @property
-    def _bytes_sent(self) -> int:
-        return self._earlier_bytes + (self._session.counters.bytes_sent if self._session else 0)
 
     @property
     def _rejoin_at_us(self) -> int | None:
@@ -301,16 +277,14 @@ class ClientEndpoint:
         established = handshake.established
         assert established is not None
         if self._session is not None:
-            self._earlier_bytes += self._session.counters.bytes_sent
-            self._earlier_packets += self._session.counters.packets_sent
+            self._totals.session_ends(self._session)
         self._connection_id = handshake.client_connection_id
         config = self._config
         self._session = Session(established.keys, Direction.CLIENT_TO_SERVER, established.session_id, now_us)
         self._pacer.clear()
         self._binding = AudioBinding()  # the port before is another session's, perhaps another server's
         self._audio = AudioPacketizer()
-        self._feedback = None
-        self._loss = Recent()
+        self._totals.session_begins()
         offer = Offer(0)
         offer |= Offer.VIDEO if config.video else Offer(0)
         offer |= Offer.AUDIO if config.audio else Offer(0)
@@ -333,7 +307,7 @@ class ClientEndpoint:
                 welcome = decode_welcome_untrusted(control.body)
                 if self.state in ("connecting", "reconnecting") and self._close_at_us is None:
                     if self.state == "reconnecting":
-                        self._stats.reconnects += 1
+                        self._totals.counts.reconnects += 1
                     self.state = "connected"
                     self._retry_at_us = self._handshake = None
                     self._probe_path(now_us, session)
@@ -352,10 +326,6 @@ class ClientEndpoint:
         except MalformedPacket:
             session.counters.packets_malformed += 1
 
-    def _handle_feedback(self, now_us: int, feedback: Feedback) -> None:
-        self._feedback = feedback
-        self._loss.mark(now_us, feedback.packets_received, feedback.packets_lost)
-
     def _lose(self, now_us: int, reason: str, *, keep_session: bool) -> None:
         """Begin anew. A session that merely fell silent stays, in case the path comes back before the server answers."""
         if self.state == "connected":
@@ -363,8 +333,7 @@ class ClientEndpoint:
             self.state = "reconnecting"
         self._pacer.clear()
         if not keep_session and self._session is not None:
-            self._earlier_bytes += self._session.counters.bytes_sent
-            self._earlier_packets += self._session.counters.packets_sent
+            self._totals.session_ends(self._session)
             self._session = None
             self._retry_at_us = now_us + RETRY_US
         if self._handshake is None and self._retry_at_us is None:
@@ -379,7 +348,7 @@ class ClientEndpoint:
             self._handshake = self._retry_at_us = None
             self.state = "connected"
             self._probe_path(now_us, session)
-            self._stats.reconnects += 1
+            self._totals.counts.reconnects += 1
             self._events.append(Connected(self._binding.port, None))
 
     def _bind_audio(self, now_us: int, session: Session) -> None:
