@@ -6,7 +6,7 @@ import socket
 import sys
 import time
 from contextlib import ExitStack
-from typing import TYPE_CHECKING, Annotated, Any, NamedTuple
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
@@ -29,6 +29,7 @@ from udpconf.cli.network import (
     named_scenario,
 )
 from udpconf.cli.options import JsonLines, Quiet, Verbose, Version, flag
+from udpconf.cli.place import Place, parse_place
 from udpconf.cli.stop import StopRequested, stop_on_terminate
 from udpconf.errors import ConfigError, ConnectError, PortInUseError
 
@@ -51,31 +52,13 @@ SWITCH_INTERVAL_S = 0.00003
 COLUMNS = ("way", "packets", "kB", "lost", "dropped", "twice", "overtaken", "damaged", "queue ms", "step")
 
 
-class Place(NamedTuple):
-    """Where to listen or to send."""
-
-    host: str
-    port: int
-
-    def __str__(self) -> str:
-        return f"[{self.host}]:{self.port}" if ":" in self.host else f"{self.host}:{self.port}"
-
-
 def _check_place(text: str | None) -> str | None:
     if text is not None:
         try:
-            _place(text)
+            parse_place(text)
         except ConfigError as error:
             raise typer.BadParameter(str(error)) from None
     return text
-
-
-def _place(text: str) -> Place:
-    """``host:port``, with port 0 too, which is any free one where one listens."""
-    if text.endswith(":0"):
-        return Place(config.parse_target(text[:-2]).host, 0)
-    target = config.parse_target(text)
-    return Place(target.host, target.port)
 
 
 def _check_audio_ports(text: str) -> str:
@@ -158,9 +141,9 @@ def proxy(
         raise typer.BadParameter(
             "--to is missing: the server that the network leads to, such as 127.0.0.1:5000."
         )
-    ports = _ports(_place(listen), _place(to), _audio_ports(audio_ports))
+    ports = _ports(parse_place(listen), parse_place(to), _audio_ports(audio_ports))
     chosen = chosen_scenario(context)
-    _Proxying(console, _place(listen), _place(to), ports, chosen or _perfect(), seed, seconds).run()
+    _Proxying(console, parse_place(listen), parse_place(to), ports, chosen or _perfect(), seed, seconds).run()
 
 
 def _perfect() -> "Scenario":
