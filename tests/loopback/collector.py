@@ -9,9 +9,8 @@ from typing import Self
 import numpy as np
 from numpy.typing import NDArray
 
+from tests.loopback.waiting import PATIENCE_S
 from udpconf.media.sources.source import Source
-
-PATIENCE_S = 30.0
 
 
 class Collector:

@@ -10,13 +10,14 @@ import signal
 import subprocess
 import sys
 import tempfile
-import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
 import numpy as np
 from numpy.typing import NDArray
+
+from tests.loopback.waiting import wait_until
 
 Pcm = NDArray[np.int16]
 
@@ -73,11 +74,13 @@ class Pulse:
                 stdout=log,
                 stderr=log,
             )
-        deadline = time.monotonic() + 20
-        while b"spk" not in self._run("pactl", "list", "short", "sinks"):
-            alive = self.process.poll() is None and time.monotonic() < deadline
-            assert alive, f"pulseaudio did not start: {(self._directory / 'pulseaudio.log').read_text()}"
-            time.sleep(0.05)
+        server = self.process
+        wait_until(
+            lambda: server.poll() is not None or b"spk" in self._run("pactl", "list", "short", "sinks"),
+            "pulseaudio has no sinks",
+        )
+        said = (self._directory / "pulseaudio.log").read_text()
+        assert server.poll() is None, f"pulseaudio did not start: {said}"
         # A null sink renders two seconds ahead unless somebody wants it sooner, and would take nothing from a new
         # stream until those are over.
         quick = ["--playback", "--latency-msec=10", "--raw", "/dev/zero"]

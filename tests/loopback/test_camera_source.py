@@ -7,7 +7,8 @@ from collections.abc import Callable, Iterator
 import numpy as np
 import pytest
 
-from tests.loopback.collector import PATIENCE_S, Collector
+from tests.loopback.collector import Collector
+from tests.loopback.waiting import PATIENCE_S
 from udpconf.errors import DeviceError, LocalProtocolError
 from udpconf.limits import MS, SECOND
 from udpconf.media.sources.camera import _LOOKS, HANG_US, CameraSource, CaptureDevice

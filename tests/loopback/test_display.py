@@ -6,8 +6,7 @@ import queue
 import signal
 import subprocess
 import sys
-import time
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from pathlib import Path
 
 import cv2
@@ -15,11 +14,10 @@ import numpy as np
 import pytest
 from numpy.typing import NDArray
 
+from tests.loopback.waiting import PATIENCE_S, wait_until
 from tests.loopback.xvfb import Xvfb, running_xvfb
 from udpconf.media.display import DEFAULT_SIZE, Display, display_available
 from udpconf.media.grid import Tile, compose
-
-PATIENCE_S = 15.0
 
 
 @pytest.fixture(scope="module")
@@ -51,15 +49,8 @@ def display(screen: Xvfb, keys: "queue.Queue[str]") -> Iterator[Display]:
     shown.close()
 
 
-def wait_for(what: Callable[[], bool], reason: str) -> None:
-    end = time.monotonic() + PATIENCE_S
-    while not what():
-        assert time.monotonic() < end, reason
-        time.sleep(0.02)
-
-
 def wait_for_window(screen: Xvfb, title: str, *, there: bool = True) -> None:
-    wait_for(lambda: (screen.find_window(title) is not None) == there, f"window {title!r}: not {there}")
+    wait_until(lambda: (screen.find_window(title) is not None) == there, f"window {title!r}: not {there}")
 
 
 def canvas(colour: tuple[int, int, int], width: int = 640, height: int = 360) -> NDArray[np.uint8]:
@@ -69,7 +60,7 @@ def canvas(colour: tuple[int, int, int], width: int = 640, height: int = 360) ->
 def show_until_taken(display: Display, image: NDArray[np.uint8]) -> None:
     before = display.shown
     display.show(image)
-    wait_for(lambda: display.shown > before, f"not shown: {display.failure}")
+    wait_until(lambda: display.shown > before, "not shown")
 
 
 def test_the_grid_is_on_the_screen_as_it_was_composed(display: Display, screen: Xvfb, tmp_path: Path) -> None:
@@ -82,7 +73,7 @@ def test_the_grid_is_on_the_screen_as_it_was_composed(display: Display, screen: 
         shot = screen.screenshot(tmp_path / "grid.png")
         return [tuple(shot[y, x]) for x, y in ((160, 90), (480, 90), (160, 270))] == colours
 
-    wait_for(painted, f"see {tmp_path / 'grid.png'}")
+    wait_until(painted, f"see {tmp_path / 'grid.png'}")
 
 
 @pytest.mark.parametrize("key", ["q", "r", "m", "s"])
@@ -111,7 +102,7 @@ def test_the_caller_hears_of_a_new_size_and_can_draw_for_it(display: Display, sc
     window = screen.find_window("udpconf test")
     assert window is not None
     screen.xdotool("windowsize", window, "800", "600")
-    wait_for(lambda: display.size == (800, 600), f"still {display.size}")
+    wait_until(lambda: display.size == (800, 600), "the size is still the old one")
 
 
 def test_closing_the_last_window_means_q(display: Display, screen: Xvfb, keys: "queue.Queue[str]") -> None:
@@ -136,8 +127,8 @@ def test_each_client_can_have_a_window_of_its_own(display: Display, screen: Xvfb
 def test_two_clients_of_one_name_have_two_windows(display: Display, screen: Xvfb) -> None:
     display.show_window("0123", "anna", canvas((9, 9, 9)))
     display.show_window("4567", "anna", canvas((9, 9, 9)))
-    wait_for(lambda: display.shown == 2, "not shown")
-    wait_for(lambda: len(screen.xdotool("search", "--onlyvisible", "--name", "^anna$").split()) == 2, "one")
+    wait_until(lambda: display.shown == 2, "not shown")
+    wait_until(lambda: len(screen.xdotool("search", "--onlyvisible", "--name", "^anna$").split()) == 2, "one")
 
 
 def test_a_client_that_comes_back_gets_its_window_back(display: Display, screen: Xvfb) -> None:
@@ -179,7 +170,7 @@ def test_a_window_that_hung_for_a_while_shows_the_newest_picture(
         display.show(canvas((blue, 0, 0)))
     display.show(canvas((0, 250, 0)))
     os.kill(display._child.pid, signal.SIGCONT)
-    wait_for(
+    wait_until(
         lambda: tuple(screen.screenshot(tmp_path / "now.png")[100, 100]) == (0, 250, 0), "an old picture"
     )
     assert display.shown < 10
@@ -193,7 +184,7 @@ def test_when_the_x_server_dies_everything_else_goes_on(
         display = Display("doomed", lambda key: None)
         show_until_taken(display, canvas((1, 2, 3)))
         doomed.process.kill()
-        wait_for(lambda: not display.alive, "the window outlived its display")
+        wait_until(lambda: not display.alive, "the window outlived its display")
     display.show(canvas((1, 2, 3)))
     assert display.failure is not None
     assert "Everything else goes on" in display.failure
@@ -207,7 +198,7 @@ def test_a_display_that_cannot_be_reached_is_one_sentence(monkeypatch: pytest.Mo
     point_at(":4242", monkeypatch)
     display = Display("nowhere", lambda key: None)
     display.show(canvas((1, 2, 3)))
-    wait_for(lambda: not display.alive, "shown on a display that does not exist")
+    wait_until(lambda: not display.alive, "shown on a display that does not exist")
     assert display.failure is not None
     assert "connect to display :4242" in display.failure
     display.close()
@@ -248,9 +239,9 @@ def test_the_window_goes_with_its_parent_and_not_before(screen: Xvfb, how: signa
         assert screen.find_window("orphan") is not None
         parent.send_signal(how)
         parent.wait(PATIENCE_S)
-    wait_for(lambda: not Path(f"/proc/{child}/exe").exists(), "the window outlived its parent")
+    wait_until(lambda: not Path(f"/proc/{child}/exe").exists(), "the window outlived its parent")
     left_behind = f"udpconf-{parent.pid}-*"
-    wait_for(lambda: not list(Path("/dev/shm").glob(left_behind)), f"/dev/shm/{left_behind} is left behind")
+    wait_until(lambda: not list(Path("/dev/shm").glob(left_behind)), f"/dev/shm/{left_behind} is left behind")
 
 
 def test_opencv_and_ffmpeg_live_in_one_process_with_a_window(screen: Xvfb, tmp_path: Path) -> None:

@@ -3,6 +3,8 @@
 import os
 import signal
 import subprocess
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 
 import pytest
@@ -16,8 +18,8 @@ from tests.loopback.lab_net import (
     lab,
     lab_works,
     names_of,
-    wait_until,
 )
+from tests.loopback.waiting import wait_until
 from udpconf.emulation import namespaces, tun_lab
 
 # Stands in the place of iproute2's command and does what it does; before its N-th run it sends the lab a signal.
@@ -43,16 +45,26 @@ def with_signal_at(folder: Path, number: str, name: str, whom: str = "") -> dict
     return {**os.environ, "PATH": f"{folder}:{path}"}
 
 
+@contextmanager
+def running_lab(b: str) -> "Iterator[subprocess.Popen[str]]":
+    """A lab whose B is this shell script and whose A only waits."""
+    command = [PYTHON, str(LAB_NET), "--", "sleep", "100", "--", "sh", "-c", b]
+    with subprocess.Popen(command, stderr=subprocess.PIPE, text=True) as process:
+        yield process
+
+
+def as_process(ready: Path) -> str:
+    """Shell words that write the shell's process number into a file and then only wait."""
+    return f"echo $$ > {ready}.new; mv {ready}.new {ready}; exec sleep 100"
+
+
 @pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
 def test_nothing_is_left_after_a_signal(number: signal.Signals, tmp_path: Path) -> None:
     if not lab_works():
         return
     ready = tmp_path / "grandchild"
     # B's child outlives B and ignores SIGTERM: it must go too.
-    b = f"(trap '' TERM; sh -c 'echo $$ > {ready}.new; mv {ready}.new {ready}; exec sleep 100') & wait"
-    with subprocess.Popen(
-        [PYTHON, str(LAB_NET), "--", "sleep", "100", "--", "sh", "-c", b], stderr=subprocess.PIPE, text=True
-    ) as process:
+    with running_lab(f"(trap '' TERM; sh -c '{as_process(ready)}') & wait") as process:
         wait_until(ready.exists)
         assert len(names_of(process.pid)) == 2
         process.send_signal(number)
@@ -68,8 +80,7 @@ def test_the_next_run_clears_what_a_killed_one_left(tmp_path: Path) -> None:
     if not lab_works():
         return
     ready = tmp_path / "child"
-    b = f"echo $$ > {ready}.new; mv {ready}.new {ready}; exec sleep 100"
-    with subprocess.Popen([PYTHON, str(LAB_NET), "--", "sleep", "100", "--", "sh", "-c", b]) as process:
+    with running_lab(as_process(ready)) as process:
         wait_until(ready.exists)
         assert len(names_of(process.pid)) == 2
         process.kill()
@@ -84,12 +95,12 @@ def test_a_running_lab_is_left_alone_by_another_one(tmp_path: Path) -> None:
     if not lab_works():
         return
     ready = tmp_path / "ready"
-    b = f"touch {ready}; exec sleep 100"
-    with subprocess.Popen([PYTHON, str(LAB_NET), "-q", "--", "sleep", "100", "--", "sh", "-c", b]) as process:
+    with running_lab(as_process(ready)) as process:
         wait_until(ready.exists)
         assert lab("-q", "--", "true", "--", "true").returncode == 0
         assert len(names_of(process.pid)) == 2
         process.terminate()
+        process.communicate(timeout=30)
     assert process.returncode == 143
 
 

@@ -8,13 +8,13 @@ import signal
 import subprocess
 import sys
 import textwrap
-import time
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from functools import partial
 from pathlib import Path
 
 import pytest
 
+from tests.loopback.waiting import wait_until
 from udpconf.emulation.netem_commands import netem_plan
 from udpconf.emulation.scenario import ScenarioError, load_scenario, scenario_names
 
@@ -128,13 +128,6 @@ def group_is_gone(group: int) -> bool:
     except ProcessLookupError:
         return True
     return False
-
-
-def wait_until(condition: Callable[[], bool]) -> None:
-    deadline = time.monotonic() + 20
-    while not condition():
-        assert time.monotonic() < deadline
-        time.sleep(0.005)
 
 
 def test_a_scenario_that_does_not_change_stays_until_it_is_cleared(kernel: Kernel) -> None:

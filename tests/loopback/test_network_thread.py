@@ -7,7 +7,6 @@ from collections.abc import Callable
 
 import pytest
 
-from udpconf.errors import PortInUseError
 from udpconf.net import network_thread
 from udpconf.net.clock import monotonic_us
 from udpconf.net.network_thread import NetworkThread
@@ -90,18 +89,6 @@ class Running:
     def close(self) -> None:
         self.network.close()
         self.peer.close()
-
-
-def is_soon_free(port: int) -> bool:
-    """A socket lives on in the kernel until the network thread's select has let go of it."""
-    end_us = monotonic_us() + 5_000_000
-    while monotonic_us() < end_us:
-        try:
-            UdpSocket.listen("127.0.0.1", port).close()
-        except PortInUseError:
-            continue
-        return True
-    return False
 
 
 @pytest.fixture

@@ -7,7 +7,7 @@ import sys
 import threading
 import time
 from collections import namedtuple
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 
 import numpy as np
@@ -25,6 +25,7 @@ from tests.loopback.recordings import (
     times,
     tone,
 )
+from tests.loopback.waiting import PATIENCE_S, wait_until
 from tests.scenes import film, psnr
 from udpconf.errors import ConfigError
 from udpconf.frames import OpusFrame, ReceivedFrame
@@ -40,7 +41,6 @@ from udpconf.media.recorder import (
     RecordingStarted,
 )
 
-PATIENCE_S = 20.0
 Media = Sequence[ReceivedFrame | OpusFrame]
 
 
@@ -70,13 +70,6 @@ def desk(tmp_path: Path) -> Iterator[Desk]:
     made = Desk(tmp_path)
     yield made
     made.recorder.stop()
-
-
-def wait_for(what: Callable[[], bool], reason: str) -> None:
-    end = time.monotonic() + PATIENCE_S
-    while not what():
-        assert time.monotonic() < end, reason
-        time.sleep(0.02)
 
 
 def recorded(desk: Desk, media: Media, **kinds: bool) -> Readback:
@@ -193,7 +186,7 @@ def test_a_kind_that_never_comes_is_waited_for_no_longer_than_a_second(desk: Des
     desk.recorder.open(CLIENT, "deaf")
     desk.record([*filmed(times(10))])
     assert list(tmp_path.iterdir()) == []
-    wait_for(lambda: len(desk.paths()) == 1, "the file waits for sound for ever")
+    wait_until(lambda: len(desk.paths()) == 1, "the file waits for sound for ever")
     desk.recorder.stop()
     found = read_back(desk.paths()[0])
     assert len(found.pictures) == 10
@@ -206,7 +199,7 @@ def test_a_new_size_begins_a_new_file_but_not_with_each_frame(tmp_path: Path) ->
     desk.recorder.open(CLIENT, "zoom", audio=False)
     small, large = filmed(times(40)), filmed(times(40), 640, 360)
     desk.record([small[number] if number % 2 else large[number] for number in range(40)])
-    wait_for(lambda: len(desk.paths()) == 1, "no file")
+    wait_until(lambda: len(desk.paths()) == 1, "no file")
     time.sleep(1.1)
     desk.record([*filmed([2 * SECOND, 2033 * MS], 160, 90)])
     desk.recorder.stop()
@@ -230,7 +223,7 @@ def test_a_new_file_begins_after_a_while_and_sound_goes_on_where_it_was(tmp_path
     )
     half = next(n for n, m in enumerate(late) if isinstance(m, ReceivedFrame) and m.frame_id == 31)
     desk.record(late[:half])
-    wait_for(lambda: len(desk.paths()) == 1, "no file")
+    wait_until(lambda: len(desk.paths()) == 1, "no file")
     time.sleep(1.1)
     desk.record(late[half:])
     desk.recorder.stop()
@@ -286,7 +279,7 @@ class Stalled(Desk):
         self.recorder.open(CLIENT, "slow", audio=True)
         self.record(in_order(filmed(times(8)), tone(440, 0, 300 * MS)))
         assert stalled.wait(PATIENCE_S)
-        wait_for(lambda: len(self.paths()) == 1, "no file")
+        wait_until(lambda: len(self.paths()) == 1, "no file")
 
 
 @pytest.mark.parametrize(("excess_bytes", "left_out"), [(-1, 0), (0, 0), (1, 1)])
@@ -321,7 +314,7 @@ def test_a_slow_disk_costs_pictures_but_no_sound_and_nobody_waits(
     assert desk.recorder.sound_left_out == 0
     assert len([record for record in caplog.records if "too slow" in record.message]) == 1
     desk.go_on.set()
-    wait_for(lambda: not desk.recorder._queue, "the queue is never empty")
+    wait_until(lambda: not desk.recorder._queue, "the queue is never empty")
     desk.recorder.stop()
     assert len(read_back(desk.paths()[0]).sound_us) == 100
 
@@ -348,9 +341,9 @@ def test_a_disk_that_reaches_its_reserve_ends_the_recording_only(
     recorder.open(CLIENT, "cam", audio=False)
     for frame in filmed(times(10)):
         recorder.write_video(CLIENT, frame)
-    wait_for(lambda: len(events) == 1, "not started at the reserve itself")
+    wait_until(lambda: len(events) == 1, "not started at the reserve itself")
     free[0] -= 1
-    wait_for(lambda: len(events) == 2, "goes on below the reserve")
+    wait_until(lambda: len(events) == 2, "goes on below the reserve")
     ended = events[1]
     assert isinstance(ended, RecordingEnded)
     assert "MiB are kept free" in ended.reason
@@ -360,7 +353,7 @@ def test_a_disk_that_reaches_its_reserve_ends_the_recording_only(
     recorder.open("fedcba9876543210", "another", audio=False)
     for frame in filmed(times(10)):
         recorder.write_video("fedcba9876543210", frame)
-    wait_for(lambda: len(events) == 3, "nobody says that the second recording cannot start")
+    wait_until(lambda: len(events) == 3, "nobody says that the second recording cannot start")
     assert isinstance(events[2], RecordingEnded)
     assert events[2].client_id == "fedcba9876543210"
     recorder.stop()

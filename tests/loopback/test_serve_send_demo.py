@@ -7,7 +7,8 @@ from pathlib import Path
 
 import cv2
 
-from tests.loopback.program import TIMEOUT_S, Program, run
+from tests.loopback.program import Program, run
+from tests.loopback.waiting import wait_until
 from tests.loopback.xvfb import Xvfb
 from udpconf.media.native import av
 
@@ -138,10 +139,9 @@ def test_the_demo_says_it_in_words(tmp_path: Path) -> None:
 
 def test_a_demo_that_is_stopped_tells_what_came_until_then(tmp_path: Path) -> None:
     with Program("demo", "--seconds", "600", "--out", str(tmp_path), "--json", "--no-display") as demo:
-        deadline_s = time.monotonic() + TIMEOUT_S
-        while sum(path.stat().st_size for path in tmp_path.glob("*.mkv")) < 100_000:
-            assert time.monotonic() < deadline_s, demo.errors
-            time.sleep(0.1)
+        wait_until(
+            lambda: sum(path.stat().st_size for path in tmp_path.glob("*.mkv")) >= 100_000, demo.errors
+        )
         assert demo.end(signal.SIGINT) == 130
         event = demo.event("demo")
     assert event["senders"][0]["frames_whole"] > 0

@@ -13,6 +13,7 @@ import pytest
 from numpy.typing import NDArray
 
 import udpconf
+from tests.loopback.waiting import PATIENCE_S, wait_until
 from udpconf.app import connection
 from udpconf.media.native import av
 from udpconf.names import clean_name
@@ -20,7 +21,6 @@ from udpconf.net.udp_socket import UdpSocket
 
 PASSPHRASE = "five plain words of test"
 # Longer than anything here takes, so that a failure is a failure and not a slow machine.
-PATIENCE_S = 20.0
 
 
 @pytest.fixture(autouse=True)
@@ -55,13 +55,6 @@ def picture(number: int, width: int = 320, height: int = 192) -> NDArray[np.uint
     """Smooth enough for JPEG; the number is in its brightness."""
     ramp = np.linspace(0, 60, width, dtype=np.float32)[None, :, None]
     return np.broadcast_to(ramp + number * 10 % 180, (height, width, 3)).astype(np.uint8)
-
-
-def wait_until(condition: Callable[[], object]) -> None:
-    end = time.monotonic() + PATIENCE_S
-    while not condition():
-        assert time.monotonic() < end, "it never came about"
-        time.sleep(0.005)
 
 
 class Filming:

@@ -3,11 +3,12 @@
 import socket
 import threading
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from contextlib import contextmanager
 
 import pytest
 
+from tests.loopback.waiting import wait_until
 from udpconf.emulation import proxy as proxy_module
 from udpconf.emulation.link import Fate, Link, LinkConditions
 from udpconf.emulation.loss import Bernoulli
@@ -47,13 +48,6 @@ def echo_server(host: str = "127.0.0.1", prefix: bytes = b"") -> Iterator[int]:
             ender.sendto(b"end", (host, port))
         thread.join()
         sock.close()
-
-
-def wait_until(condition: Callable[[], bool]) -> None:
-    deadline = time.monotonic() + 10
-    while not condition():
-        assert time.monotonic() < deadline
-        time.sleep(0.001)
 
 
 @pytest.mark.parametrize("host", ["127.0.0.1", "::1"])
