@@ -166,7 +166,6 @@ TO = ("--to", "127.0.0.1:5000")
         (("--to", "no host"), "'no host' is not a host"),
         (("--to", "127.0.0.1:0"), "0 is none"),
         (("--to", "127.0.0.1:70000"), "70000 is not a UDP port"),
-        ((*TO, "--listen", "127.0.0.1:5000"), "the same place"),
         ((*TO, "--listen", "127.0.0.2:5600"), "5600"),
         ((*TO, "--audio-ports", "some"), "not a number"),
         ((*TO, "--audio-ports", "6000-7000"), "1001 ports"),
@@ -256,18 +255,22 @@ def test_what_the_command_line_says_counts_before_the_environment(server: socket
         assert program.event("listening")["scenario"] == "loss-5"
 
 
-def test_a_server_behind_it_gets_picture_and_sound() -> None:
+@pytest.mark.parametrize("same_address", [False, True])
+def test_a_server_behind_it_gets_picture_and_sound(same_address: bool) -> None:
+    """On the server's own address the sound has to share the main port."""
     with Program(
         "serve", "--host", "127.0.0.1", "--port", "0", "--open", "--json", "--audio-ports", "45556-45565"
     ) as real:
         port = real.event("listening")["port"]
+        listen, audio_ports, mux = f"127.0.0.2:{port}", "45556-45565", []
+        if same_address:
+            listen, audio_ports, mux = "127.0.0.1:0", "none", ["--mux-audio"]
         with Program(
-            "proxy",
-            *("--listen", f"127.0.0.2:{port}", "--to", f"127.0.0.1:{port}", "--audio-ports", "45556-45565"),
+            *("proxy", "--listen", listen, "--to", f"127.0.0.1:{port}", "--audio-ports", audio_ports),
             *("--scenario", "wifi-bursts", "--json"),
         ) as between:
-            between.event("listening")
-            with Program("send", f"127.0.0.2:{port}", "--open", "--test-pattern", "--json") as sender:
+            host, port = listening(between)
+            with Program("send", f"{host}:{port}", "--open", "--test-pattern", "--json", *mux) as sender:
                 sender.event("connected")
                 for _ in range(12):  # one each 5 s
                     whole = heard = 0

@@ -29,7 +29,7 @@ from udpconf.cli.network import (
     named_scenario,
 )
 from udpconf.cli.options import JsonLines, Quiet, Verbose, Version, flag
-from udpconf.cli.place import Place, parse_place
+from udpconf.cli.place import Place, leads_back, parse_place
 from udpconf.cli.stop import StopRequested, stop_on_terminate
 from udpconf.errors import ConfigError, ConnectError, PortInUseError
 
@@ -189,8 +189,6 @@ def _ports(listen: Place, to: Place, audio_ports: range) -> "Mapping[int, tuple[
         raise typer.BadParameter(
             f"--audio-ports has {len(audio_ports)} ports and may have {PORTS_MAX - 1}; name the part that the server uses."
         )
-    if listen == to:
-        raise typer.BadParameter("--listen and --to are the same place; every datagram would go in a circle.")
     return {listen.port: to} | {port: (to.host, port) for port in audio_ports}
 
 
@@ -215,6 +213,7 @@ class _Proxying:
         self._scenario = scenario
         self._seed = seed
         self._seconds = seconds
+        self._ports = ports
         self._audio_ports = [*ports][1:]
         self._proxy = UdpProxy(listen.host, ports, scenario, seed=seed)
 
@@ -254,6 +253,13 @@ class _Proxying:
             raise ConfigError(
                 f"Cannot listen on {self._listen.host!r} ({error.strerror}). Give an address of this machine."
             ) from error
+        circle = next((port for _, port in self._ports.values() if port in self._ports), None)
+        if circle is not None and leads_back(self._listen.host, self._to.host):
+            raise ConfigError(
+                f"--to {self._to.host}, UDP port {circle}, is where the proxy itself listens: datagrams would go in a circle. "
+                "Let it listen on an address that is not the server's, such as 127.0.0.2; or on another port of the same "
+                "address, with --audio-ports none here and --mux-audio for `udpconf send`."
+            )
 
     def _start(self) -> None:
         try:
