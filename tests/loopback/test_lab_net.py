@@ -13,7 +13,7 @@ from tests.loopback.lab_net import (
     lab_works,
     python,
 )
-from udpconf.emulation import link_options, tun_lab
+from udpconf.emulation import tun_lab
 from udpconf.emulation.link import Fate, Link, LinkConditions
 from udpconf.emulation.loss import loss_model
 
@@ -185,16 +185,4 @@ def test_a_log_that_cannot_be_written_gets_a_sentence_and_leaves_nothing() -> No
     assert done.returncode == 2
     assert done.stderr == (
         "lab-net: the log /no/such/directory/log cannot be written: No such file or directory\n"
-    )
-
-
-def test_each_direction_may_have_its_own_conditions() -> None:
-    there = "--delay 25ms --rate 6mbit --queue 64kB --loss 2% --burst 5"
-    back = "--delay-back 5ms --loss-back 0% --queue-back 300ms"
-    options = tun_lab.parser().parse_args(f"{there} {back}".split())
-    assert link_options.conditions_of(options, "") == LinkConditions(
-        delay_us=25_000, loss=loss_model(0.02, 5), rate_bps=6_000_000, queue_bytes=64_000, reorder_us=10_000
-    )
-    assert link_options.conditions_of(options, "_back") == LinkConditions(
-        delay_us=5_000, rate_bps=6_000_000, queue_us=300_000, reorder_us=10_000
     )

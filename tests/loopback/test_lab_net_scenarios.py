@@ -4,14 +4,11 @@ import json
 import subprocess
 from itertools import pairwise
 from pathlib import Path
-from typing import Any
 
 import pytest
 
 from tests.loopback.lab_net import LAB_NET, PYTHON, RECEIVER, UNAVAILABLE, lab, lab_works, python
-from udpconf.emulation import link_options, tun_lab
-from udpconf.emulation.jitter import JitterShape
-from udpconf.emulation.link import Fate, LinkConditions
+from udpconf.emulation.link import Fate
 from udpconf.emulation.scenario import load_scenario
 from udpconf.emulation.scenario_link import ScenarioLink
 
@@ -182,38 +179,6 @@ def test_a_malformed_scenario_file_gets_a_sentence_that_names_it(
     assert str(file) in done.stderr
     assert words in done.stderr
     assert "Traceback" not in done.stderr
-
-
-def test_options_say_the_same_as_a_scenario_file(tmp_path: Path) -> None:
-    file = tmp_path / "same.toml"
-    words = {
-        "delay": "25ms",
-        "jitter": "5ms",
-        "jitter-shape": "normal",
-        "jitter-correlation": "25%",
-        "loss": "2%",
-        "rate": "6mbit",
-        "rate-burst": "15kB",
-        "queue": "64kB",
-        "reorder": "1%",
-        "reorder-delay": "3ms",
-        "duplicate": "1%",
-        "corrupt": "0.1%",
-    }
-    table = "\n".join(f'{word.replace("-", "_")} = "{value}"' for word, value in words.items())
-    file.write_text(
-        f'title = "t"\nsource = "s"\n[link]\n{table}\n[down]\nloss = "0%"\njitter_shape = "pareto"\n'
-    )
-    arguments = [argument for word, value in words.items() for argument in (f"--{word}", value)]
-    arguments += ["--loss-back", "0%", "--jitter-shape-back", "pareto"]
-    by_options = link_options.scenario_of(tun_lab.parser().parse_args(arguments))
-    assert by_options.steps == load_scenario(str(file)).steps
-    assert by_options.steps[0].down.jitter_shape is JitterShape.PARETO
-
-
-def test_without_scenario_and_options_the_link_is_perfect() -> None:
-    options: Any = tun_lab.parser().parse_args([])
-    assert link_options.conditions_of(options, "") == LinkConditions(reorder_us=10_000)
 
 
 def test_it_needs_nothing_but_python() -> None:

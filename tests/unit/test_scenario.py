@@ -6,7 +6,7 @@ import pytest
 
 from udpconf.emulation.jitter import JitterShape
 from udpconf.emulation.link import LinkConditions, flip_bit
-from udpconf.emulation.loss import Bernoulli, GilbertElliott, TraceLoss
+from udpconf.emulation.loss import Bernoulli, GilbertElliott, NoLoss, TraceLoss
 from udpconf.emulation.scenario import (
     Scenario,
     ScenarioError,
@@ -163,6 +163,29 @@ def test_a_more_particular_table_may_replace_the_kind_of_loss_and_of_rate(tmp_pa
         ("step = 3", "two brackets"),
         ("[[step]]\nat = '5s'\n[schedule]\nrepeat = '3s'", "repeats before"),
         ("[schedule]\nrepet = '3s'", "unknown key 'repet'"),
+        ("[link]\ndelay = '1ms'\n[up]\nloss = '2'", "[up] has a bad loss"),
+        ("[[step]]\nat = '1s'\n[step.up]\nloss = '2'", "[[step]] number 1, [step.up] has a bad loss"),
+        (
+            "[link]\nloss = '90%'\n[up]\nburst = 2.0",
+            "[link] and [up] cannot be: a loss of 90.0% needs bursts",
+        ),
+        ("[link]\nburst = 5.0", "[link] has burst, which does nothing without loss"),
+        ("[up]\nloss = '2%'\n[down]\nburst = 5.0", "[down] has burst, which does nothing without loss"),
+        (
+            "[link]\nloss_trace = '01'\n[[step]]\nat = '1s'\nburst = 2.0",
+            "burst, which does nothing without loss",
+        ),
+        ("[[step]]\nat = '1s'\noutage = true\nburst = 5.0", "without loss"),
+        ("[link]\nqueue = '64kB'", "[link] has queue, which does nothing without rate or rate_trace"),
+        ("[link]\nrate_burst = '15kB'", "[link] has rate_burst, which does nothing without rate"),
+        ("[link]\nrate_burst = '15kB'\nrate_trace = '5'", "rate_burst, which does nothing without rate"),
+        ("[link]\nreorder_delay = '5ms'", "[link] has reorder_delay, which does nothing without reorder"),
+        ("[link]\njitter_shape = 'normal'", "[link] has jitter_shape, which does nothing without jitter"),
+        ("[link]\njitter_correlation = '5%'", "jitter_correlation, which does nothing without jitter"),
+        (
+            "[link]\nrate = '1mbit'\n[up]\nrate_trace = '5'\n[[step]]\nat = '1s'\n[step.up]\nrate_burst = '15kB'",
+            "[step.up]",
+        ),
     ],
 )
 def test_a_wrong_file_is_refused_in_a_sentence_that_names_it(tmp_path: Path, text: str, words: str) -> None:
@@ -171,6 +194,46 @@ def test_a_wrong_file_is_refused_in_a_sentence_that_names_it(tmp_path: Path, tex
     assert words in str(caught.value)
     assert "made-up.toml" in str(caught.value)
     assert str(caught.value).endswith(".")
+
+
+def test_a_word_may_wait_for_the_table_that_makes_it_do_something(tmp_path: Path) -> None:
+    scenario = scenario_of(
+        tmp_path,
+        """
+        [link]
+        queue = "64kB"
+        burst = 5.0
+        [up]
+        rate = "1mbit"
+        [[step]]
+        at = "1s"
+        loss = "10%"
+        [[step]]
+        at = "2s"
+        loss = "0%"
+        """,
+    )
+    first, lossy, again = scenario.steps
+    assert (first.up.queue_bytes, first.up.rate_bps, first.down.rate_bps) == (64_000, 1_000_000, None)
+    assert (first.up.loss, lossy.up.loss) == (NoLoss(), GilbertElliott.from_share_and_burst(0.1, 5.0))
+    assert again == first._replace(at_us=2 * SECOND)
+
+
+def test_a_step_may_take_the_loss_away_and_leave_the_burst(tmp_path: Path) -> None:
+    """And an outage needs no burst."""
+    text = """
+        [link]
+        loss = "2%"
+        burst = 5.0
+        [[step]]
+        at = "1s"
+        loss = "0%"
+        [[step]]
+        at = "2s"
+        outage = true
+        """
+    losses = [step.up.loss for step in scenario_of(tmp_path, text).steps]
+    assert losses == [GilbertElliott.from_share_and_burst(0.02, 5.0), NoLoss(), Bernoulli(1.0)]
 
 
 def test_an_unknown_name_is_answered_with_the_known_ones(tmp_path: Path) -> None:

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from udpconf.cli.options import flag
-from udpconf.emulation.units import parse_duration_us, parse_rate_bps, parse_share
+from udpconf.emulation.units import parse_share
 from udpconf.errors import ConfigError
 
 if TYPE_CHECKING:
@@ -17,20 +17,6 @@ if TYPE_CHECKING:
 SOURCES = ("COMMANDLINE", "ENVIRONMENT")
 # The name of a scenario that is made of single conditions.
 CUSTOM = "custom"
-# Each does nothing without the other one.
-NEEDS = {"burst": "loss", "queue": "rate", "reorder_delay": "reorder"}
-
-
-def _from_text(parse: Callable[[str], Any]) -> Callable[[Any], Any]:
-    """For typer, which keeps the sentence of BadParameter but not that of ValueError."""
-
-    def convert(value: Any) -> Any:
-        try:
-            return parse(value) if isinstance(value, str) else value  # typer passes defaults through here too
-        except ValueError as error:
-            raise typer.BadParameter(f"{error}.") from None
-
-    return convert
 
 
 def parse_loss(text: str) -> float:
@@ -38,20 +24,24 @@ def parse_loss(text: str) -> float:
     return parse_share(f"{text}%" if re.fullmatch(r"\s*\d+(\.\d+)?\s*", text) else text)
 
 
-def _parse_burst(text: str) -> float:
-    from udpconf.emulation.link_options import positive_number
+def _condition(word: str, metavar: str, words: str, parse: Callable[[str], Any] | None = None) -> Any:
+    """The flag for a condition; its text is read as in a scenario file, or by ``parse``."""
 
-    return positive_number(text)
+    def convert(value: Any) -> Any:
+        if not isinstance(value, str):  # typer passes defaults through here too
+            return value
+        from udpconf.emulation.condition_words import WORDS
+
+        try:
+            return (parse or WORDS[word].parse)(value)
+        except ValueError as error:  # typer would not keep its sentence
+            raise typer.BadParameter(f"{error}.") from None
+
+    return flag(_flag_of(word), parser=convert, metavar=metavar, help=words, show_default=False)
 
 
-def _parse_queue(text: str) -> tuple[int | None, int | None]:
-    from udpconf.emulation.link_options import parse_queue
-
-    return parse_queue(text)
-
-
-def _condition(name: str, parse: Callable[[str], Any], metavar: str, words: str) -> Any:
-    return flag(name, parser=_from_text(parse), metavar=metavar, help=words, show_default=False)
+def _flag_of(parameter: str) -> str:
+    return "--" + parameter.replace("_", "-")
 
 
 ScenarioName = Annotated[
@@ -63,31 +53,19 @@ ScenarioName = Annotated[
         show_default=False,
     ),
 ]
-Delay = Annotated[int | None, _condition("--delay", parse_duration_us, "25ms", "Delay of each way.")]
+Delay = Annotated[int | None, _condition("delay", "25ms", "Delay of each way.")]
 Jitter = Annotated[
     int | None,
-    _condition("--jitter", parse_duration_us, "10ms", "Up to this on top of it; packets keep their order."),
+    _condition("jitter", "10ms", "Up to this on top of it; packets keep their order."),
 ]
-Loss = Annotated[float | None, _condition("--loss", parse_loss, "2%", "Share of datagrams lost, each way.")]
-Burst = Annotated[
-    float | None, _condition("--burst", _parse_burst, "5", "Lose them in runs of this mean length.")
-]
-Rate = Annotated[
-    int | None, _condition("--rate", parse_rate_bps, "6mbit", "What fits through, IP headers included.")
-]
-Queue = Annotated[
-    Any, _condition("--queue", _parse_queue, "300ms", "What may wait before it, as a time or a size (64kB).")
-]
-Reorder = Annotated[
-    float | None, _condition("--reorder", parse_share, "1%", "Share held back, and overtaken.")
-]
-ReorderDelay = Annotated[
-    int | None, _condition("--reorder-delay", parse_duration_us, "10ms", "By how much (10ms unless given).")
-]
-Duplicate = Annotated[float | None, _condition("--duplicate", parse_share, "1%", "Share that arrives twice.")]
-Corrupt = Annotated[
-    float | None, _condition("--corrupt", parse_share, "0.1%", "Share that arrives with one bit flipped.")
-]
+Loss = Annotated[float | None, _condition("loss", "2%", "Share of datagrams lost, each way.", parse_loss)]
+Burst = Annotated[float | None, _condition("burst", "5", "Lose them in runs of this mean length.")]
+Rate = Annotated[int | None, _condition("rate", "6mbit", "What fits through, IP headers included.")]
+Queue = Annotated[Any, _condition("queue", "300ms", "What may wait before it, as a time or a size (64kB).")]
+Reorder = Annotated[float | None, _condition("reorder", "1%", "Share held back, and overtaken.")]
+ReorderDelay = Annotated[int | None, _condition("reorder_delay", "10ms", "By how much (10ms unless given).")]
+Duplicate = Annotated[float | None, _condition("duplicate", "1%", "Share that arrives twice.")]
+Corrupt = Annotated[float | None, _condition("corrupt", "0.1%", "Share that arrives with one bit flipped.")]
 CONDITIONS = (
     "delay",
     "jitter",
@@ -138,42 +116,22 @@ def named_scenario(name: str) -> "Scenario":
 
 
 def _custom(context: typer.Context, conditions: Sequence[str]) -> "Scenario":
-    from udpconf.emulation.link import LinkConditions
-    from udpconf.emulation.link_options import DEFAULT_REORDER_US
-    from udpconf.emulation.loss import loss_model
+    from udpconf.emulation.condition_words import WORDS, Said, conditions_of, idle_words
     from udpconf.emulation.scenario import of_conditions
 
-    given = {name: value for name in conditions if (value := context.params[name]) is not None}
-    for name, needed in NEEDS.items():
-        if name in given and needed not in given and _source_of(context, name) == "COMMANDLINE":
+    given = {name: Said(name, value) for name in conditions if (value := context.params[name]) is not None}
+    for name, _ in idle_words([given]):
+        if _source_of(context, name) == "COMMANDLINE":
+            needed = next(other for other in WORDS[name].needs if other in conditions)
             raise typer.BadParameter(
                 f"{_flag_of(name)} does nothing without {_flag_of(needed)}; add it, or leave it out."
             )
-    share = given.get("loss", 0.0)
-    queue_bytes, queue_us = given.get("queue", (None, None))
     try:
-        link = LinkConditions(
-            delay_us=given.get("delay", 0),
-            jitter_us=given.get("jitter", 0),
-            loss=loss_model(share, given.get("burst") if share > 0 else None),
-            rate_bps=given.get("rate"),
-            queue_bytes=queue_bytes,
-            queue_us=queue_us,
-            reorder=given.get("reorder", 0.0),
-            reorder_us=given.get("reorder_delay", DEFAULT_REORDER_US),
-            duplicate=given.get("duplicate", 0.0),
-            corrupt=given.get("corrupt", 0.0),
-        )
-        link.validate()
+        return of_conditions(conditions_of(given), name=CUSTOM)
     except ValueError as error:
         raise typer.BadParameter(f"{error}.") from None
-    return of_conditions(link, name=CUSTOM)
 
 
 def _source_of(context: typer.Context, parameter: str) -> str:
     source = context.get_parameter_source(parameter)
     return "" if source is None else source.name
-
-
-def _flag_of(parameter: str) -> str:
-    return "--" + parameter.replace("_", "-")
