@@ -80,8 +80,8 @@ def test_the_nth_packet_suffers_what_the_emulator_does_to_it_with_the_same_seed(
         elif "due_us" in record:
             delivery = link.poll_numbered(record["direction"], record["delivered_us"])
             assert delivery is not None
-            said = (record["n"], record["copy"], record["due_us"])
-            assert said == (delivery.number, delivery.is_copy, delivery.due_us)
+            came = (record["n"], record["copy"], record["due_us"])
+            assert came == (delivery.number, delivery.is_copy, delivery.due_us)
 
     start_us = packets[0]["sent_us"]  # the programs waited half a second before the first packet
     steps = [record for record in records if "step" in record]

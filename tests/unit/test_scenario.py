@@ -232,7 +232,7 @@ def test_a_step_may_take_the_loss_away_and_leave_the_burst(tmp_path: Path) -> No
         at = "2s"
         outage = true
         """
-    losses = [step.up.loss for step in scenario_of(tmp_path, text).steps]
+    losses: list[object] = [step.up.loss for step in scenario_of(tmp_path, text).steps]
     assert losses == [GilbertElliott.from_share_and_burst(0.02, 5.0), NoLoss(), Bernoulli(1.0)]
 
 
