@@ -18,6 +18,7 @@ from udpconf.emulation.loss import Bernoulli
 from udpconf.emulation.scenario import scenario_names
 
 TOOL = Path(__file__).parents[2] / "tools" / "udp_proxy.py"
+PERFECT = ("--loss", "0")
 MALFORMED = {
     "no-toml.toml": "delay = ",
     "no-unit.toml": '[link]\ndelay = "5"',
@@ -44,10 +45,13 @@ def port_of(sock: socket.socket) -> int:
 
 
 def proxy(target: socket.socket, *arguments: str, audio_ports: str = "none") -> Program:
+    """Through a network that changes nothing, unless the arguments say another one."""
+    network = () if "--scenario" in arguments else PERFECT
     return Program(
         "proxy",
         *("--listen", "127.0.0.2:0", "--to", f"127.0.0.1:{port_of(target)}", "--audio-ports", audio_ports),
         "--json",
+        *network,
         *arguments,
     )
 
@@ -141,9 +145,9 @@ def test_a_run_of_some_seconds_ends_by_itself_with_0_and_a_summary(server: socke
     assert done.returncode == 0, done.stderr
     (first_line,) = done.stdout.splitlines()
     assert first_line.startswith("127.0.0.2:")
-    assert "loss-5" in done.stderr
+    assert "through the network loss-5 (5 % of the packets lost" in done.stderr
     assert "Ended (the time is over) after 1 s: 0 senders; to the server 0 packets" in done.stderr
-    quiet = run(*arguments, "--audio-ports", "none", "--seconds", "1", "-q")
+    quiet = run(*arguments, "--audio-ports", "none", *PERFECT, "--seconds", "1", "-q")
     assert (quiet.returncode, quiet.stderr) == (0, "")
 
 
@@ -163,6 +167,7 @@ TO = ("--to", "127.0.0.1:5000")
     ("arguments", "words"),
     [
         ((), "--to is missing"),
+        (TO, "Nothing says what the network does"),
         (("--to", "no host"), "'no host' is not a host"),
         (("--to", "127.0.0.1:0"), "0 is none"),
         (("--to", "127.0.0.1:70000"), "70000 is not a UDP port"),
@@ -206,14 +211,14 @@ def test_a_malformed_scenario_ends_with_3_and_names_its_file(name: str, tmp_path
 
 
 def test_an_address_that_is_not_of_this_machine_ends_with_3() -> None:
-    done = run("proxy", *TO, "--listen", "192.0.2.1:5000")
+    done = run("proxy", *TO, *PERFECT, "--listen", "192.0.2.1:5000")
     assert (done.returncode, done.stdout) == (3, "")
     assert is_a_sentence(done.stderr)
     assert "192.0.2.1 port 5000" in done.stderr
 
 
 def test_a_host_without_an_address_ends_with_5() -> None:
-    done = run("proxy", "--to", "no-such-host.invalid:5000")
+    done = run("proxy", "--to", "no-such-host.invalid:5000", *PERFECT)
     assert (done.returncode, done.stdout) == (5, "")
     assert is_a_sentence(done.stderr)
     assert "no-such-host.invalid" in done.stderr
@@ -222,7 +227,7 @@ def test_a_host_without_an_address_ends_with_5() -> None:
 def test_a_port_that_a_server_on_every_address_owns_ends_with_7_and_says_so() -> None:
     with udp_socket("0.0.0.0") as taken:
         port = port_of(taken)
-        done = run("proxy", "--to", f"127.0.0.1:{port}", "--listen", f"127.0.0.2:{port}")
+        done = run("proxy", "--to", f"127.0.0.1:{port}", "--listen", f"127.0.0.2:{port}", *PERFECT)
     assert (done.returncode, done.stdout) == (7, "")
     assert is_a_sentence(done.stderr)
     assert "0.0.0.0" in done.stderr

@@ -13,6 +13,7 @@ import typer
 
 from udpconf.cli.console import Console, counted
 from udpconf.cli.network import CUSTOM, Loss, ScenarioName, chosen_scenario
+from udpconf.cli.network_words import in_words
 from udpconf.cli.options import Display, JsonLines, Quiet, SpeakerName, Verbose, Version, flag
 from udpconf.cli.sound import open_speaker
 from udpconf.cli.stop import StopRequested, stop_on_terminate
@@ -52,8 +53,7 @@ class Settings(NamedTuple):
     """What the flags said."""
 
     seconds: float
-    loss: float | None
-    scenario: "Scenario | None"  # the one that was named, or a CUSTOM one of that loss; None: no bad network
+    scenario: "Scenario | None"  # the one that was named, or one of that loss; None: no bad network
     file: Path | None
     senders: int
     out: Path
@@ -98,7 +98,7 @@ def demo(
     if loss is not None and loss > LOSS_MAX:
         raise typer.BadParameter(f"--loss goes up to {LOSS_MAX:.0%}; with {loss:.0%} nobody connects.")
     bad_network = chosen_scenario(context, ("loss",)) if loss != 0 or scenario is not None else None
-    _Demo(console, Settings(seconds, loss, bad_network, file, senders, out, display, speaker)).run()
+    _Demo(console, Settings(seconds, bad_network, file, senders, out, display, speaker)).run()
 
 
 @dataclass
@@ -143,7 +143,8 @@ class _Demo:
             host = self._open_network(stack, (server.port, *range(low, high + 1)))
             for index in range(settings.senders):
                 self._open_sender(stack, index, host, server)
-            console.say(f"Sending for {settings.seconds:g} s{_through(settings)} (Ctrl-C ends it) ...")
+            through = f" through {in_words(settings.scenario)}" if settings.scenario is not None else ""
+            console.say(f"Sending for {settings.seconds:g} s{through} (Ctrl-C ends it) ...")
             started_s = time.monotonic()
             try:
                 self._wait(server)
@@ -355,14 +356,6 @@ class _Demo:
         for path in self._recordings:
             say(f"recording  {path}   play it with: ffplay {path}")
         say(f"picture    {picture}")
-
-
-def _through(settings: Settings) -> str:
-    if settings.scenario is None:
-        return ""
-    if settings.scenario.name == CUSTOM:
-        return f" through a network that loses {100 * (settings.loss or 0):g} %"
-    return f" through the network {settings.scenario.name} ({settings.scenario.title})"
 
 
 def _tile_fields(frame: "Frame") -> dict[str, Any]:

@@ -28,6 +28,7 @@ from udpconf.cli.network import (
     chosen_scenario,
     named_scenario,
 )
+from udpconf.cli.network_words import in_words
 from udpconf.cli.options import JsonLines, Quiet, Verbose, Version, flag
 from udpconf.cli.place import Place, leads_back, parse_place
 from udpconf.cli.stop import StopRequested, stop_on_terminate
@@ -143,14 +144,13 @@ def proxy(
         )
     ports = _ports(parse_place(listen), parse_place(to), _audio_ports(audio_ports))
     chosen = chosen_scenario(context)
-    _Proxying(console, parse_place(listen), parse_place(to), ports, chosen or _perfect(), seed, seconds).run()
-
-
-def _perfect() -> "Scenario":
-    from udpconf.emulation.link import LinkConditions
-    from udpconf.emulation.scenario import of_conditions
-
-    return of_conditions(LinkConditions(), name="perfect")
+    if chosen is None:
+        # Whoever forgot it would take a good network for a bad one.
+        raise typer.BadParameter(
+            "Nothing says what the network does. Name a --scenario (`udpconf proxy --list` shows them), or give conditions "
+            "such as --delay 25ms --loss 2%; --loss 0 is a network that changes nothing."
+        )
+    _Proxying(console, parse_place(listen), parse_place(to), ports, chosen, seed, seconds).run()
 
 
 def _list(console: Console) -> None:
@@ -298,11 +298,8 @@ class _Proxying:
             )
         else:
             console.result(str(place))
-        title = "" if scenario.title == scenario.name else f" ({scenario.title})"
         sound = f", sound on ports {audio[0]}-{audio[1]}" if audio else ""
-        console.say(
-            f"Leads to {self._to} through the network {scenario.name!r}{title}, seed {self._seed}{sound}."
-        )
+        console.say(f"Leads to {self._to} through {in_words(scenario)}; seed {self._seed}{sound}.")
 
     def _loop(self, started_s: float) -> None:
         with LiveStatistics(self._console, "", COLUMNS, self._read) as live:
