@@ -1,8 +1,19 @@
 """Times, shares, rates and sizes as people write them."""
 
+from collections.abc import Callable
+
 import pytest
 
-from udpconf.emulation.units import parse_duration_us, parse_rate_bps, parse_share, parse_size_bytes
+from udpconf.emulation.units import (
+    DURATION_MAX_US,
+    RATE_MAX_BPS,
+    SIZE_MAX_BYTES,
+    parse_duration_us,
+    parse_rate_bps,
+    parse_share,
+    parse_size_bytes,
+    shown,
+)
 
 
 def test_units_are_those_of_tc() -> None:
@@ -28,6 +39,30 @@ def test_a_time_without_a_unit_or_a_number_is_refused_in_a_sentence(text: str) -
 def test_a_share_needs_its_sign_and_its_range(text: str) -> None:
     with pytest.raises(ValueError, match="is not a share"):
         parse_share(text)
+
+
+@pytest.mark.parametrize(
+    ("parse", "most", "text", "more", "words"),
+    [
+        (parse_duration_us, DURATION_MAX_US, "604800s", "604800.000001s", "more than a week"),
+        (parse_rate_bps, RATE_MAX_BPS, "1000gbit", "1000.000000001gbit", "more than 1000gbit"),
+        (parse_size_bytes, SIZE_MAX_BYTES, "1000MB", "1000000001B", "more than 1000MB"),
+    ],
+)
+def test_each_unit_has_an_end(
+    parse: Callable[[str], int], most: int, text: str, more: str, words: str
+) -> None:
+    assert parse(text) == most
+    with pytest.raises(ValueError, match=words):
+        parse(more)
+    with pytest.raises(ValueError, match=f"'9999.*… is {words}"):
+        parse(5000 * "9" + "." + 5000 * "9" + text.lstrip("0123456789"))
+
+
+def test_a_complaint_quotes_no_pages() -> None:
+    assert shown("5ms") == "'5ms'"
+    assert len(shown(1000 * "9")) == 60
+    assert shown([16**5000]) == "a number of thousands of digits"
 
 
 @pytest.mark.parametrize("text", ["0mbit", "6mb", "fast"])

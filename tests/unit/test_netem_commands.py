@@ -81,6 +81,8 @@ def test_the_limit_holds_the_queue_and_what_is_on_its_way() -> None:
     assert said(link._replace(queue_us=300_000)) == said(link)
     assert said(link._replace(queue_bytes=64_000)) == "netem limit 56 delay 25ms rate 6mbit -14"
     assert said(LinkConditions(rate_bps=11_300_001, queue_bytes=0)) == "netem limit 2 rate 11300001bit -14"
+    a_week = LinkConditions(delay_us=604_800_000_000, rate_bps=10**12)
+    assert said(a_week) == "netem limit 4294967295 delay 604800000ms rate 1000gbit -14"
 
 
 def test_who_is_held_back_in_our_link_is_who_does_not_overtake_in_netem() -> None:

@@ -5,15 +5,25 @@ general one, ``conditions_of`` turns what results into conditions, and ``idle_wo
 """
 
 from collections.abc import Callable, Iterable, Mapping
+from contextlib import suppress
 from typing import Any, NamedTuple
 
 from udpconf.emulation.jitter import JitterShape
 from udpconf.emulation.link import LinkConditions
 from udpconf.emulation.loss import Bernoulli, LossModel, TraceLoss, loss_model
 from udpconf.emulation.rate_trace import parse_rate_trace
-from udpconf.emulation.units import parse_duration_us, parse_rate_bps, parse_share, parse_size_bytes
+from udpconf.emulation.units import (
+    UnitError,
+    parse_duration_us,
+    parse_rate_bps,
+    parse_share,
+    parse_size_bytes,
+    shown,
+)
 
 DEFAULT_REORDER_US = 10_000
+# Minutes of any call: more is an outage, and has its own word.
+BURST_MAX = 1_000_000
 SHAPES = ", ".join(shape.value for shape in JitterShape)
 
 
@@ -35,34 +45,32 @@ def parse_shape(text: str) -> JitterShape:
     try:
         return JitterShape(text)
     except ValueError:
-        raise ValueError(f"{text!r} is not a shape of jitter: {SHAPES}") from None
+        raise ValueError(f"{shown(text)} is not a shape of jitter: {SHAPES}") from None
 
 
 def parse_burst(value: float | str) -> float:
     """A mean run of losses in packets: a file's number, or its text on a command line."""
     try:
         packets = 0.0 if isinstance(value, bool) else float(value)
-    except (ValueError, TypeError):
+    except (ValueError, TypeError, OverflowError):
         packets = 0.0
-    if not 1 <= packets < float("inf"):
-        raise ValueError(f"{value!r} is not a number of packets, 1 or more")
+    if not 1 <= packets <= BURST_MAX:
+        raise ValueError(f"{shown(value)} is not a number of packets, 1 to {BURST_MAX}")
     return packets
 
 
 def parse_queue(text: str) -> dict[str, int]:
     """The fields of LinkConditions that it sets."""
-    try:
+    with suppress(UnitError):
         return {"queue_us": parse_duration_us(text)}
-    except ValueError:
-        try:
-            return {"queue_bytes": parse_size_bytes(text)}
-        except ValueError:
-            raise ValueError(f"{text!r} is neither a time such as 300ms nor a size such as 64kB") from None
+    with suppress(UnitError):
+        return {"queue_bytes": parse_size_bytes(text)}
+    raise ValueError(f"{shown(text)} is neither a time such as 300ms nor a size such as 64kB")
 
 
 def parse_flag(value: bool) -> bool:
     if not isinstance(value, bool):
-        raise ValueError(f"{value!r} is neither true nor false")  # noqa: TRY004 - a wrong file, not a wrong call
+        raise ValueError(f"{shown(value)} is neither true nor false")  # noqa: TRY004 - a wrong file, not a wrong call
     return value
 
 

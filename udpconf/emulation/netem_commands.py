@@ -21,6 +21,8 @@ EXIT_USAGE = 2
 PACKET_BYTES = 1500
 # Where nothing but delay fills the queue: one second at 100 000 packets a second.
 LIMIT_WITHOUT_RATE = 100_000
+# tc takes the number as 32 bits.
+LIMIT_MAX = 2**32 - 1
 # netem keeps packets in order only where it has a rate. At this one a packet takes about a microsecond.
 RATE_TO_KEEP_ORDER = "10gbit"
 # The kernel counts Ethernet's header as well, udpconf's links begin with IP's.
@@ -114,7 +116,7 @@ def limit_packets(half: LinkConditions) -> int:
         underway_us += DEFAULT_QUEUE_US
     underway_us += half.queue_us or 0
     size_bytes = underway_us * half.rate_bps // 8_000_000 + (half.queue_bytes or 0)
-    return max(2, -(-size_bytes // PACKET_BYTES))
+    return min(max(2, -(-size_bytes // PACKET_BYTES)), LIMIT_MAX)
 
 
 def delay_words(half: LinkConditions, correlated: bool) -> list[str]:

@@ -58,7 +58,11 @@ def parse_rate_trace(text: str) -> RateTrace:
 
 
 def synthetic_cellular(seed: int | str, seconds: int, mean_bps: float) -> RateTrace:
-    """A made-up cellular link: a rate that wanders about the mean, with fades to nothing. The same seed, the same trace."""
+    """A made-up cellular link: a rate that wanders about the mean, with fades to nothing. The same seed, the same trace.
+
+    Raises:
+        ValueError: it is so short or slow that nothing would ever leave; a sentence.
+    """
     rng = random.Random(f"{seed}/cellular")
     steps = seconds * 1000 // _STEP_MS
     keep = exp(-_STEP_MS / _MEMORY_MS)
@@ -70,7 +74,10 @@ def synthetic_cellular(seed: int | str, seconds: int, mean_bps: float) -> RateTr
         if rng.random() < _FADES_PER_MINUTE * _STEP_MS / 60_000:
             fade_until_ms = step * _STEP_MS + rng.randint(*_FADE_MS)
         rates.append(0.0 if step * _STEP_MS < fade_until_ms else exp(wander))
-    per_unit = mean_bps * seconds / 8 / OPPORTUNITY_BYTES / sum(rates)
+    total = sum(rates)
+    if total == 0:
+        raise ValueError(f"the link fades for all of {seconds} s; make it longer or take another seed")
+    per_unit = mean_bps * seconds / 8 / OPPORTUNITY_BYTES / total
     times: list[int] = []
     credit = 0.0
     for step, rate in enumerate(rates):
@@ -78,4 +85,6 @@ def synthetic_cellular(seed: int | str, seconds: int, mean_bps: float) -> RateTr
         whole = int(credit + 1e-9)
         credit -= whole
         times += [step * _STEP_MS + place * _STEP_MS // whole for place in range(whole)]
+    if not times:
+        raise ValueError(f"at {mean_bps:g} bit/s nothing leaves within {seconds} s; make it longer or faster")
     return RateTrace(tuple(times), seconds * 1000)

@@ -5,6 +5,7 @@ from typing import NamedTuple
 
 from udpconf.emulation.link import LinkConditions
 from udpconf.emulation.scenario_file import read_scenario_file
+from udpconf.emulation.units import shown
 
 _HERE = Path(__file__).resolve().parent
 # Installed from a wheel they lie beside this file; in a checkout, where people look for them.
@@ -35,7 +36,7 @@ class Scenario(NamedTuple):
 
 def scenario_names() -> list[str]:
     """The shipped scenarios, in alphabetical order."""
-    return sorted({path.stem for folder in _FOLDERS if folder.is_dir() for path in folder.glob("*.toml")})
+    return sorted(_shipped())
 
 
 def load_scenario(name_or_path: str) -> Scenario:
@@ -48,7 +49,8 @@ def load_scenario(name_or_path: str) -> Scenario:
     try:
         said = read_scenario_file(path)
     except ValueError as error:
-        raise ScenarioError(f"The scenario {path}: {error}.") from error
+        name = str(path) if str(path).isprintable() else shown(str(path))
+        raise ScenarioError(f"The scenario {name}: {error}.") from error
     steps = tuple(Step(*step) for step in said.steps)
     return Scenario(path.stem, said.title, said.source, steps, said.repeat_us)
 
@@ -71,14 +73,16 @@ def step_at(scenario: Scenario, elapsed_us: int) -> int:
     return max(number for number, step in enumerate(scenario.steps) if step.at_us <= max(0, elapsed_us))
 
 
+def _shipped() -> dict[str, Path]:
+    return {path.stem: path for folder in _FOLDERS if folder.is_dir() for path in folder.glob("*.toml")}
+
+
 def _path_of(name_or_path: str) -> Path:
     if name_or_path.endswith(".toml"):
         return Path(name_or_path)
-    for folder in _FOLDERS:
-        path = folder / f"{name_or_path}.toml"
-        if Path(name_or_path).name == name_or_path and path.is_file():
-            return path
+    if (path := _shipped().get(name_or_path)) is not None:
+        return path
     known = ", ".join(scenario_names())
     raise ScenarioError(
-        f"There is no scenario {name_or_path!r}. Give one of {known}, or the path of a .toml file."
+        f"There is no scenario {shown(name_or_path)}. Give one of {known}, or the path of a .toml file."
     )

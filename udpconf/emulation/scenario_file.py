@@ -20,9 +20,11 @@ from udpconf.emulation.rate_trace import (
     parse_rate_trace,
     synthetic_cellular,
 )
-from udpconf.emulation.units import parse_duration_us, parse_rate_bps
+from udpconf.emulation.units import parse_duration_us, parse_rate_bps, shown
 
 SYNTHETIC_SECONDS_MAX = 3600
+# A rate trace of LINES_MAX lines fits.
+FILE_MAX_CHARACTERS = 150_000_000
 # Steps cost their time; a schedule finer than this would leave none for packets.
 STEP_MIN_US = 1000
 
@@ -44,12 +46,15 @@ def read_scenario_file(path: Path) -> ScenarioFile:
     Raises:
         ValueError: with a sentence without its period, which names the table and the key.
     """
+    text = _read_text(path, "utf-8", "it")
     try:
-        document = tomllib.loads(_read_text(path, "utf-8", "it"))
+        document = tomllib.loads(text)
     except tomllib.TOMLDecodeError as error:
         raise ValueError(f"it is no valid TOML: {error}") from error
     except RecursionError as error:
         raise ValueError("it is no valid TOML: its brackets are nested too deeply") from error
+    except ValueError as error:  # Python reads no integer of more than 4300 digits
+        raise ValueError("it is no valid TOML: it has a number of thousands of digits") from error
     return _Reader(path.parent).scenario(document)
 
 
@@ -118,25 +123,32 @@ class _Reader:
         mean_bps = _parsed("synthetic", "mean", recipe.get("mean", "6mbit"), parse_rate_bps)
         if mean_bps * seconds / 8 / OPPORTUNITY_BYTES > LINES_MAX:
             raise ValueError(f"synthetic has more than {LINES_MAX} opportunities")
-        return self._synthetic(str(recipe.get("seed", 1)), seconds, mean_bps)
+        seed = _parsed("synthetic", "seed", recipe.get("seed", 1), _parse_seed)
+        return self._synthetic(seed, seconds, mean_bps)
 
     def _text_or_file(self, value: Any) -> str:
         """The text itself, or that of a file beside the scenario."""
         if isinstance(value, str):
             return value
         if isinstance(value, dict) and value.keys() == {"file"} and isinstance(value["file"], str):
-            path = self._folder / value["file"]
-            return _read_text(path, "ascii", f"the file {path}")
+            name = f"the file {shown(value['file'])} beside it"
+            return _read_text(self._folder / value["file"], "ascii", name)
         raise ValueError('it is neither text nor { file = "..." }')
 
 
 def _read_text(path: Path, encoding: str, name: str) -> str:
     try:
-        return path.read_text(encoding=encoding)
+        with path.open(encoding=encoding) as file:
+            text = file.read(FILE_MAX_CHARACTERS + 1)
     except OSError as error:
         raise ValueError(f"{name} cannot be read: {error.strerror}") from error
     except UnicodeDecodeError as error:
         raise ValueError(f"{name} cannot be read: it is not text in {encoding.upper()}") from error
+    except ValueError as error:  # a NUL, for example
+        raise ValueError(f"{name} cannot be read: no file can have that name") from error
+    if len(text) > FILE_MAX_CHARACTERS:
+        raise ValueError(f"{name} cannot be read: it has more than {FILE_MAX_CHARACTERS} characters")
+    return text
 
 
 def _conditions(link: Description) -> LinkConditions:
@@ -154,7 +166,7 @@ def _parsed(where: str, key: str, value: Any, parse: Callable[[Any], Any]) -> An
         raise ValueError(f"{where} has a bad {key}: {error}") from error
     except (AttributeError, TypeError) as error:
         raise ValueError(
-            f"{where} has a bad {key}: {value!r} is not written in quotes with its unit"
+            f"{where} has a bad {key}: {shown(value)} is not written in quotes with its unit"
         ) from error
 
 
@@ -164,8 +176,15 @@ def _parse_seconds(value: Any) -> int:
         or not isinstance(value, int | float)
         or not 1 <= value <= SYNTHETIC_SECONDS_MAX
     ):
-        raise ValueError(f"{value!r} is not a number from 1 to {SYNTHETIC_SECONDS_MAX}")
+        raise ValueError(f"{shown(value)} is not a number from 1 to {SYNTHETIC_SECONDS_MAX}")
     return int(value)
+
+
+def _parse_seed(value: Any) -> str:
+    whole = isinstance(value, int) and not isinstance(value, bool) and value.bit_length() <= 64
+    if not (whole or isinstance(value, str)):
+        raise ValueError(f"{shown(value)} is neither text nor a whole number of 64 bits")
+    return str(value)
 
 
 def _table(where: str, table: _Table, key: str) -> _Table:
@@ -185,4 +204,4 @@ def _text(table: _Table, key: str) -> str:
 def _check_keys(where: str, table: _Table, known: Collection[str]) -> None:
     for key in table:
         if key not in known:
-            raise ValueError(f"{where} has an unknown key {key!r}; known are {', '.join(sorted(known))}")
+            raise ValueError(f"{where} has an unknown key {shown(key)}; known are {', '.join(sorted(known))}")
