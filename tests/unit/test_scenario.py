@@ -236,6 +236,34 @@ def test_a_step_may_take_the_loss_away_and_leave_the_burst(tmp_path: Path) -> No
     assert losses == [GilbertElliott.from_share_and_burst(0.02, 5.0), NoLoss(), Bernoulli(1.0)]
 
 
+def test_the_same_trace_is_one_object_in_every_step_and_direction(tmp_path: Path) -> None:
+    """Reading one of ten minutes takes a second, and a link knows by the object that its rate goes on."""
+    (tmp_path / "beside.txt").write_text("5\n7\n")
+    scenario = scenario_of(
+        tmp_path,
+        """
+        [link]
+        rate_trace = { synthetic = { seed = 7 } }
+        [down]
+        rate_trace = { synthetic = { seconds = 60, mean = "6mbit", seed = "7" } }
+        [[step]]
+        at = "1s"
+        [[step]]
+        at = "2s"
+        rate_trace = { file = "beside.txt" }
+            [step.down]
+            rate_trace = "5\\n7\\n"
+        [[step]]
+        at = "3s"
+        rate_trace = { synthetic = { seed = 8 } }
+        """,
+    )
+    made_up, same, recorded, other = [(step.up.rate_trace, step.down.rate_trace) for step in scenario.steps]
+    assert made_up[0] is made_up[1] is same[0] is same[1] is not None
+    assert recorded[0] is recorded[1] is not None
+    assert other[0] is other[1] is not made_up[0]
+
+
 def test_an_unknown_name_is_answered_with_the_known_ones(tmp_path: Path) -> None:
     for name in ("wifi-brusts", "../secret", ""):
         with pytest.raises(ScenarioError, match="wifi-bursts"):
