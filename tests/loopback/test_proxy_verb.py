@@ -323,13 +323,13 @@ def test_the_tool_is_the_same_program_and_needs_no_opencv(tmp_path: Path) -> Non
 
 def test_the_demo_shows_frames_through_a_scenario(tmp_path: Path) -> None:
     done = run(
-        *("demo", "--seconds", "3", "--scenario", "wifi-bursts", "--out", str(tmp_path)),
+        *("demo", "--seconds", "3", "--scenario", "wifi-bursts", "--seed", "7", "--out", str(tmp_path)),
         *("--json", "--no-display"),
     )
     assert done.returncode == 0, done.stderr
     event = next(value for line in done.stdout.splitlines() if (value := json.loads(line))["event"] == "demo")
     (figures,) = event["senders"]
-    assert event["scenario"] == "wifi-bursts"
+    assert (event["scenario"], event["seed"]) == ("wifi-bursts", "7")
     assert figures["frames_whole"] + figures["frames_with_holes"] > 30
     assert figures["latency_p50_ms"] > 5
     assert "wifi-bursts" in done.stderr

@@ -13,7 +13,18 @@ from udpconf.cli.demo_figures import Participant, draw, report, tile_fields
 from udpconf.cli.demo_network import SERVER_HOST, free_ports, open_network
 from udpconf.cli.network import CUSTOM, Loss, ScenarioName, chosen_scenario
 from udpconf.cli.network_words import in_words
-from udpconf.cli.options import Display, JsonLines, Quiet, SpeakerName, Verbose, Version, flag
+from udpconf.cli.options import (
+    DEFAULT_SEED,
+    Display,
+    JsonLines,
+    Quiet,
+    Seed,
+    SpeakerName,
+    Verbose,
+    Version,
+    flag,
+    source_of,
+)
 from udpconf.cli.sound import open_speaker
 from udpconf.cli.stop import StopRequested, stop_on_terminate
 from udpconf.cli.window import require_display
@@ -44,6 +55,7 @@ class Settings(NamedTuple):
 
     seconds: float
     scenario: "Scenario | None"  # the one that was named, or one of that loss; None: no bad network
+    seed: str
     file: Path | None
     senders: int
     out: Path
@@ -56,6 +68,7 @@ def demo(
     seconds: Annotated[float, flag("--seconds", min=1, max=3600, help="How long it runs.")] = 10,
     loss: Loss = None,
     scenario: ScenarioName = None,
+    seed: Seed = DEFAULT_SEED,
     file: Annotated[
         Path | None,
         flag(
@@ -88,7 +101,11 @@ def demo(
     if loss is not None and loss > LOSS_MAX:
         raise typer.BadParameter(f"--loss goes up to {LOSS_MAX:.0%}; with {loss:.0%} nobody connects.")
     bad_network = chosen_scenario(context, ("loss",)) if loss != 0 or scenario is not None else None
-    _Demo(console, Settings(seconds, bad_network, file, senders, out, display, speaker)).run()
+    if bad_network is None and source_of(context, "seed") == "COMMANDLINE":
+        raise typer.BadParameter(
+            "--seed does nothing without --loss or --scenario; add one, or leave it out."
+        )
+    _Demo(console, Settings(seconds, bad_network, seed, file, senders, out, display, speaker)).run()
 
 
 class _Demo:
@@ -117,10 +134,12 @@ class _Demo:
             self._open_window(stack, server)
             threads.append(self._start_thread("view", self._view, server))
             open_speaker(server, settings.speaker, self._console)
-            host = open_network(stack, settings.scenario, (server.port, *range(low, high + 1)))
+            host = open_network(stack, settings.scenario, settings.seed, (server.port, *range(low, high + 1)))
             for index in range(settings.senders):
                 self._open_sender(stack, index, host, server)
-            through = f" through {in_words(settings.scenario)}" if settings.scenario is not None else ""
+            through = ""
+            if settings.scenario is not None:
+                through = f" through {in_words(settings.scenario)}, seed {settings.seed}"
             console.say(f"Sending for {settings.seconds:g} s{through} (Ctrl-C ends it) ...")
             started_s = time.monotonic()
             try:
@@ -147,7 +166,8 @@ class _Demo:
         participants = self._participants.values()
         report(
             console,
-            None if settings.scenario is None else settings.scenario.name,
+            settings.scenario,
+            settings.seed,
             [participant.figures for participant in participants],
             self._recordings,
             draw(participants, self._seconds, settings.out),

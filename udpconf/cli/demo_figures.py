@@ -14,6 +14,7 @@ if TYPE_CHECKING:
     from udpconf.app.sender import Sender
     from udpconf.app.values import Frame
     from udpconf.cli.sources import Sources
+    from udpconf.emulation.scenario import Scenario
 
 PICTURE_SIZE = (1280, 720)
 
@@ -97,17 +98,19 @@ def draw(participants: Iterable[Participant], seconds: float, directory: Path) -
 
 def report(
     console: Console,
-    scenario: str | None,
+    scenario: "Scenario | None",
+    seed: str,
     figures: Sequence[dict[str, Any]],
     recordings: Sequence[Path],
     picture: Path,
 ) -> None:
-    """Say it: an object with --json, else some lines a sender."""
+    """Say it: an object with --json, else some lines a sender. Without a scenario there was no bad network."""
     if console.json_lines:
         console.line(
             {
                 "event": "demo",
-                "scenario": scenario,
+                "scenario": None if scenario is None else scenario.name,
+                "seed": None if scenario is None else seed,
                 "senders": figures,
                 "recordings": [str(path) for path in recordings],
                 "picture": str(picture),

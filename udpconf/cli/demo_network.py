@@ -17,7 +17,7 @@ SERVER_HOST = "127.0.0.1"
 NETWORK_HOST = "127.0.0.2"
 
 
-def open_network(stack: ExitStack, scenario: "Scenario | None", ports: "Iterable[int]") -> str:
+def open_network(stack: ExitStack, scenario: "Scenario | None", seed: str, ports: "Iterable[int]") -> str:
     """The host to send to: the server's own, or that of a bad network in front of it, which ends with the stack.
 
     Raises:
@@ -29,7 +29,7 @@ def open_network(stack: ExitStack, scenario: "Scenario | None", ports: "Iterable
 
     targets = {port: (SERVER_HOST, port) for port in ports}
     try:
-        stack.enter_context(UdpProxy(NETWORK_HOST, targets, scenario))
+        stack.enter_context(UdpProxy(NETWORK_HOST, targets, scenario, seed=seed))
     except OSError as error:
         raise ConfigError(
             f"The bad network does not start: {error}. It needs the loopback address {NETWORK_HOST}, which Linux has."

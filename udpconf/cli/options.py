@@ -15,6 +15,12 @@ def flag(*names: str, help: str, **more: Any) -> Any:  # noqa: A002  (typer's wo
     return typer.Option(*names, envvar="UDPCONF_" + long[2:].upper().replace("-", "_"), help=help, **more)
 
 
+def source_of(context: typer.Context, parameter: str) -> str:
+    """``COMMANDLINE``, ``ENVIRONMENT`` or ``DEFAULT``: where a parameter of this name got its value from."""
+    source = context.get_parameter_source(parameter)
+    return "" if source is None else source.name
+
+
 def _print_version(wanted: bool) -> None:
     if wanted:
         typer.echo(f"udpconf {__version__}")
@@ -87,4 +93,8 @@ SpeakerName = Annotated[
         help="Where sound is played (see `udpconf devices`).",
         show_default="the system's",
     ),
+]
+DEFAULT_SEED = "1"
+Seed = Annotated[
+    str, flag("--seed", help="The same seed, the same luck for the n-th datagram of each direction.")
 ]

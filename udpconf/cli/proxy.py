@@ -29,7 +29,7 @@ from udpconf.cli.network import (
     named_scenario,
 )
 from udpconf.cli.network_words import in_words
-from udpconf.cli.options import JsonLines, Quiet, Verbose, Version, flag
+from udpconf.cli.options import DEFAULT_SEED, JsonLines, Quiet, Seed, Verbose, Version, flag
 from udpconf.cli.place import Place, leads_back, parse_place
 from udpconf.cli.stop import StopRequested, stop_on_terminate
 from udpconf.errors import ConfigError, ConnectError, PortInUseError
@@ -104,7 +104,7 @@ def proxy(
     reorder_delay: ReorderDelay = None,
     duplicate: Duplicate = None,
     corrupt: Corrupt = None,
-    seed: Annotated[str, flag("--seed", help="The same seed, the same luck for the n-th datagram.")] = "1",
+    seed: Seed = DEFAULT_SEED,
     audio_ports: Annotated[
         str,
         flag(

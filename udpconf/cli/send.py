@@ -25,6 +25,7 @@ from udpconf.cli.options import (
     Verbose,
     Version,
     flag,
+    source_of,
 )
 from udpconf.cli.secret import secret_for_sending
 from udpconf.cli.sources import DEFAULT_TONE_HZ, Media, Picture, Sources, open_sources
@@ -168,7 +169,7 @@ def _chosen_picture(context: typer.Context) -> Picture:
     named = [
         (picture, source)
         for picture in Picture
-        if (source := _source_of(context, picture.value)) in ("COMMANDLINE", "ENVIRONMENT")
+        if (source := source_of(context, picture.value)) in ("COMMANDLINE", "ENVIRONMENT")
         and context.params[picture.value] is not False
     ]
     chosen = [picture for picture, source in named if source == "COMMANDLINE"] or [
@@ -183,12 +184,12 @@ def _chosen_picture(context: typer.Context) -> Picture:
 def _refuse_idle_flags(context: typer.Context, picture: Picture) -> None:
     """A flag that would do nothing is a mistake on a command line; in the environment it waits for its time."""
     for parameter, needed in (("loop", Picture.FILE), ("tone", Picture.PATTERN)):
-        if picture is not needed and _source_of(context, parameter) == "COMMANDLINE":
+        if picture is not needed and source_of(context, parameter) == "COMMANDLINE":
             needed_flag = needed.value.replace("_", "-")
             raise typer.BadParameter(
                 f"--{parameter} does nothing without --{needed_flag}; add it, or leave it out."
             )
-    preview = context.params["preview"] and _source_of(context, "preview") == "COMMANDLINE"
+    preview = context.params["preview"] and source_of(context, "preview") == "COMMANDLINE"
     if picture is Picture.NONE and preview:
         raise typer.BadParameter("--preview has nothing to show with --no-video; leave one of them out.")
 
@@ -197,16 +198,11 @@ def _lowest_quality(context: typer.Context, quality: int, min_quality: int) -> i
     """The lower limit: the default one makes way for a --quality below it, one that was named does not."""
     if quality >= min_quality:
         return min_quality
-    if _source_of(context, "min_quality") in ("COMMANDLINE", "ENVIRONMENT"):
+    if source_of(context, "min_quality") in ("COMMANDLINE", "ENVIRONMENT"):
         raise ConfigError(
             f"--quality {quality} is below --min-quality {min_quality}; raise the one or lower the other."
         )
     return quality
-
-
-def _source_of(context: typer.Context, parameter: str) -> str:
-    source = context.get_parameter_source(parameter)
-    return "" if source is None else source.name
 
 
 class _Sending:
