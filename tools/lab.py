@@ -2,8 +2,11 @@
 """Measures udpconf, and the plain TCP way beside it, over bad networks: see --help and docs/testing-under-loss.md."""
 
 import os
+import signal
 import sys
 from pathlib import Path
+
+signal.signal(signal.SIGINT, signal.SIG_DFL)  # until there is something to clean up
 
 ROOT = Path(__file__).resolve().parent.parent
 PYTHON = ROOT / ".venv" / "bin" / "python"

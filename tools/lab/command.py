@@ -196,12 +196,17 @@ def words_of(conditions: str) -> tuple[str, ...]:
 
 @contextlib.contextmanager
 def stoppable() -> Iterator[None]:
-    """Until the end of the block Ctrl-C and SIGTERM raise Stopped."""
+    """Until the end of the block Ctrl-C, SIGTERM and a closed terminal raise Stopped, once: tidying up is not cut short."""
+    numbers = [signal.SIGINT, signal.SIGTERM]
+    if signal.getsignal(signal.SIGHUP) is not signal.SIG_IGN:  # nohup wants it ignored
+        numbers.append(signal.SIGHUP)
 
     def stop(number: int, frame: object) -> Never:
+        for other in numbers:
+            signal.signal(other, signal.SIG_IGN)
         raise Stopped(number)
 
-    before = {number: signal.signal(number, stop) for number in (signal.SIGINT, signal.SIGTERM)}
+    before = {number: signal.signal(number, stop) for number in numbers}
     try:
         yield
     finally:

@@ -4,7 +4,6 @@ import json
 import os
 import re
 import shutil
-import signal
 import subprocess
 import sys
 import tempfile
@@ -24,6 +23,8 @@ from udpconf.media.native import av, cv2
 ROOT = Path(__file__).resolve().parent.parent.parent
 LAB_NET = ROOT / "netem" / "lab-net"
 EXIT_UNAVAILABLE = 3  # lab-net's
+# Whoever kills this process with SIGKILL has the link and its programs end as well, and tidied up (util-linux).
+WITH_US = ("setpriv", "--pdeathsig", "TERM", "--")
 FOLDER_PREFIX = "udpconf-lab-"
 
 # Of the frames shown, one in so many is kept: in 10 s enough for a mean, and at 0.2 ms each not to be noticed.
@@ -175,6 +176,7 @@ def _run_lab(case: Case, folder: Path, on_tick: Callable[[float], None]) -> str:
         return [sys.executable, str(ROOT / "tools" / "lab.py"), "--role", name, str(folder / "plan.json")]
 
     command = [
+        *WITH_US,
         str(LAB_NET),
         *case.link.arguments,
         "--seed",
@@ -209,18 +211,15 @@ def _run_lab(case: Case, folder: Path, on_tick: Callable[[float], None]) -> str:
 
 
 def stop(lab: "subprocess.Popen[bytes]") -> None:
-    """Have it take its namespaces and programs away, also when asked twice to hurry."""
+    """Have it take its namespaces and programs away."""
     if lab.poll() is not None:
         return
-    before = {number: signal.signal(number, signal.SIG_IGN) for number in (signal.SIGINT, signal.SIGTERM)}
     lab.terminate()
     try:
         lab.wait(STOPPING_S)
     except subprocess.TimeoutExpired:
         lab.kill()
         lab.wait()
-    for number, handler in before.items():
-        signal.signal(number, handler)
 
 
 def last_line(text: str) -> str:
