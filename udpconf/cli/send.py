@@ -25,13 +25,13 @@ from udpconf.cli.options import (
     Verbose,
     Version,
     flag,
-    source_of,
 )
 from udpconf.cli.secret import secret_for_sending
+from udpconf.cli.send_flags import chosen_picture, lowest_quality, refuse_idle_flags
 from udpconf.cli.sources import DEFAULT_TONE_HZ, Media, Picture, Sources, open_sources
 from udpconf.cli.stop import StopRequested, stop_on_terminate
 from udpconf.cli.window import require_display
-from udpconf.errors import ConfigError, ConnectError, LocalProtocolError
+from udpconf.errors import ConnectError, LocalProtocolError
 
 if TYPE_CHECKING:
     import numpy as np
@@ -147,14 +147,14 @@ def send(
     stop_on_terminate()
     target = config.parse_target(server, port)
     config.check_bitrate_kbps(max_bitrate_kbps)
-    picture = _chosen_picture(context)
-    _refuse_idle_flags(context, picture)
+    picture = chosen_picture(context)
+    refuse_idle_flags(context, picture)
     settings = Settings(
         target,
         secret_for_sending(passphrase_file, target.passphrase, open_room=open_room),
         name or socket.gethostname(),
         quality,
-        _lowest_quality(context, quality, min_quality),
+        lowest_quality(context, quality, min_quality),
         max_bitrate_kbps,
         codec,
         latency_ms,
@@ -162,47 +162,6 @@ def send(
         preview if picture is not Picture.NONE else False,
     )
     _Sending(console, settings, Media(picture, camera, file, loop, tone, mic, width, fps)).run()
-
-
-def _chosen_picture(context: typer.Context) -> Picture:
-    """The one source that was named; what the command line names counts before what the environment does."""
-    named = [
-        (picture, source)
-        for picture in Picture
-        if (source := source_of(context, picture.value)) in ("COMMANDLINE", "ENVIRONMENT")
-        and context.params[picture.value] is not False
-    ]
-    chosen = [picture for picture, source in named if source == "COMMANDLINE"] or [
-        picture for picture, _ in named
-    ]
-    if len(chosen) > 1:
-        flags = ", ".join("--" + picture.value.replace("_", "-") for picture in chosen)
-        raise typer.BadParameter(f"{flags} exclude each other; name one source.")
-    return chosen[0] if chosen else Picture.CAMERA
-
-
-def _refuse_idle_flags(context: typer.Context, picture: Picture) -> None:
-    """A flag that would do nothing is a mistake on a command line; in the environment it waits for its time."""
-    for parameter, needed in (("loop", Picture.FILE), ("tone", Picture.PATTERN)):
-        if picture is not needed and source_of(context, parameter) == "COMMANDLINE":
-            needed_flag = needed.value.replace("_", "-")
-            raise typer.BadParameter(
-                f"--{parameter} does nothing without --{needed_flag}; add it, or leave it out."
-            )
-    preview = context.params["preview"] and source_of(context, "preview") == "COMMANDLINE"
-    if picture is Picture.NONE and preview:
-        raise typer.BadParameter("--preview has nothing to show with --no-video; leave one of them out.")
-
-
-def _lowest_quality(context: typer.Context, quality: int, min_quality: int) -> int:
-    """The lower limit: the default one makes way for a --quality below it, one that was named does not."""
-    if quality >= min_quality:
-        return min_quality
-    if source_of(context, "min_quality") in ("COMMANDLINE", "ENVIRONMENT"):
-        raise ConfigError(
-            f"--quality {quality} is below --min-quality {min_quality}; raise the one or lower the other."
-        )
-    return quality
 
 
 class _Sending:

@@ -1,0 +1,60 @@
+"""Which flags of ``send`` go together: one source, and nothing that would do nothing beside it."""
+
+import typer
+
+from udpconf.cli.options import source_of
+from udpconf.cli.sources import Picture
+from udpconf.errors import ConfigError
+
+
+def chosen_picture(context: typer.Context) -> Picture:
+    """The one source that was named; what the command line names counts before what the environment does.
+
+    Raises:
+        typer.BadParameter: several were named.
+    """
+    named = [
+        (picture, source)
+        for picture in Picture
+        if (source := source_of(context, picture.value)) in ("COMMANDLINE", "ENVIRONMENT")
+        and context.params[picture.value] is not False
+    ]
+    chosen = [picture for picture, source in named if source == "COMMANDLINE"] or [
+        picture for picture, _ in named
+    ]
+    if len(chosen) > 1:
+        flags = ", ".join("--" + picture.value.replace("_", "-") for picture in chosen)
+        raise typer.BadParameter(f"{flags} exclude each other; name one source.")
+    return chosen[0] if chosen else Picture.CAMERA
+
+
+def refuse_idle_flags(context: typer.Context, picture: Picture) -> None:
+    """A flag that would do nothing is a mistake on a command line; in the environment it waits for its time.
+
+    Raises:
+        typer.BadParameter: there is one.
+    """
+    for parameter, needed in (("loop", Picture.FILE), ("tone", Picture.PATTERN)):
+        if picture is not needed and source_of(context, parameter) == "COMMANDLINE":
+            needed_flag = needed.value.replace("_", "-")
+            raise typer.BadParameter(
+                f"--{parameter} does nothing without --{needed_flag}; add it, or leave it out."
+            )
+    preview = context.params["preview"] and source_of(context, "preview") == "COMMANDLINE"
+    if picture is Picture.NONE and preview:
+        raise typer.BadParameter("--preview has nothing to show with --no-video; leave one of them out.")
+
+
+def lowest_quality(context: typer.Context, quality: int, min_quality: int) -> int:
+    """The lower limit: the default one makes way for a --quality below it, one that was named does not.
+
+    Raises:
+        ConfigError: the one that was named is above it.
+    """
+    if quality >= min_quality:
+        return min_quality
+    if source_of(context, "min_quality") in ("COMMANDLINE", "ENVIRONMENT"):
+        raise ConfigError(
+            f"--quality {quality} is below --min-quality {min_quality}; raise the one or lower the other."
+        )
+    return quality
