@@ -6,7 +6,7 @@
     tools/check_emulator.py --call                how long 60 s of a call take in virtual time
 
 What is measured, and when it counts as wrong, is told in emulator_statistics.py. Exit codes: 0 all is right, 1 something
-is not, or the call took too long, 2 usage or a scenario that cannot be read, 130 Ctrl-C.
+is not, or the call took too long, 2 usage, 3 a scenario that cannot be read, 130 Ctrl-C.
 """
 
 import argparse
@@ -104,7 +104,7 @@ def main(argv: list[str] | None = None) -> int:
         scenarios = [load_scenario(name) for name in arguments.scenario or scenario_names()]
     except ScenarioError as error:
         print(f"check_emulator: {error}", file=sys.stderr)
-        return 2
+        return 3
     for scenario in track(scenarios, "in virtual time", console=Console(stderr=True), transient=True):
         results[scenario.name] = (scenario, check(scenario, arguments.packets, arguments.seed))
     show(console, results)

@@ -11,7 +11,7 @@ from udpconf.emulation import namespaces
 
 LAB_NET = Path(__file__).parent.parent.parent / "netem" / "lab-net"
 PYTHON = sys.executable
-UNAVAILABLE = 3
+UNAVAILABLE = 4
 # The receiving side of every test below: prints what it gets, in order, until SIGTERM.
 RECEIVER = """
     import os, signal, socket, sys

@@ -182,7 +182,7 @@ def test_a_log_that_cannot_be_written_gets_a_sentence_and_leaves_nothing() -> No
     if not lab_works():
         return
     done = lab("--log", "/no/such/directory/log", "--", "true", "--", "true")
-    assert done.returncode == 2
+    assert done.returncode == 3
     assert done.stderr == (
         "lab-net: the log /no/such/directory/log cannot be written: No such file or directory\n"
     )

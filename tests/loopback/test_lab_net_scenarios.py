@@ -142,8 +142,7 @@ def test_a_shipped_scenario_is_known_by_its_name() -> None:
 @pytest.mark.parametrize(
     ("arguments", "words"),
     [
-        (["wifi-burst"], "wifi-bursts"),
-        (["no/such.toml"], "no/such.toml"),
+        (["--queue-back", "64kB"], "--queue-back does nothing without --rate"),
         (["wifi-bursts", "--loss", "2%"], "leave out either it or --loss"),
         (["wifi-bursts", "--delay-back", "2ms"], "leave out either it or --delay-back"),
         (["--jitter-shape", "round"], "uniform, normal, exponential, pareto"),
@@ -152,11 +151,19 @@ def test_a_shipped_scenario_is_known_by_its_name() -> None:
         (["--burst", "few"], "'few' is not a number of packets"),
     ],
 )
-def test_a_scenario_or_condition_that_cannot_be_gets_a_sentence(arguments: list[str], words: str) -> None:
+def test_a_condition_that_cannot_be_gets_a_sentence(arguments: list[str], words: str) -> None:
     done = lab(*arguments, "--", "true", "--", "true")
     assert done.returncode == 2
     assert words in done.stderr
     assert "Traceback" not in done.stderr
+
+
+def test_a_scenario_that_is_not_there_ends_with_3() -> None:
+    for name, words in (("wifi-burst", "wifi-bursts"), ("no/such.toml", "no/such.toml")):
+        done = lab(name, "--", "true", "--", "true")
+        assert done.returncode == 3
+        assert words in done.stderr
+        assert done.stderr.count("\n") == 1
 
 
 @pytest.mark.parametrize(
@@ -175,7 +182,7 @@ def test_a_malformed_scenario_file_gets_a_sentence_that_names_it(
     file = tmp_path / "bad.toml"
     file.write_text(text)
     done = lab(str(file), "--", "true", "--", "true")
-    assert done.returncode == 2
+    assert done.returncode == 3
     assert str(file) in done.stderr
     assert words in done.stderr
     assert "Traceback" not in done.stderr

@@ -28,8 +28,8 @@ def test_every_program_answers_a_nasty_file_with_one_sentence(name: str, tmp_pat
     )
     by_lab = lab(str(path), "--", "true", "--", "true")
     by_proxy = run("proxy", "--to", "127.0.0.1:5000", "--scenario", str(path))
-    for done, code in ((by_apply, 2), (by_lab, 2), (by_proxy, 3)):
-        assert (done.returncode, done.stdout) == (code, ""), done.stderr
+    for done in (by_apply, by_lab, by_proxy):
+        assert (done.returncode, done.stdout) == (3, ""), done.stderr
         said = " ".join(done.stderr.split())
         assert f"The scenario {path}: " in said
         assert said.endswith(".")

@@ -20,7 +20,8 @@ from udpconf.emulation.scenario import ScenarioError, load_scenario, scenario_na
 
 APPLY = Path(__file__).parent.parent.parent / "netem" / "apply"
 USAGE = 2
-UNAVAILABLE = 3
+CONFIGURATION = 3
+UNAVAILABLE = 4
 STAYS = "loss-5"
 CHANGES = textwrap.dedent("""
     title = "Two steps a tenth of a second"
@@ -225,8 +226,20 @@ def test_print_needs_no_root_no_interface_and_no_netem() -> None:
         "# to take it off: tc qdisc del dev nowhere0 root",
     ]
     refused = run(APPLY, "--print", "cellular-trace", "nowhere0")
-    assert refused.returncode == USAGE
+    assert refused.returncode == CONFIGURATION
     assert "which tc netem cannot do" in sentence(refused)
+
+
+def test_an_old_python_is_a_sentence_and_the_code_of_a_machine_that_cannot(kernel: Kernel) -> None:
+    old = kernel.home / "bin" / "python3"
+    old.write_text(
+        f'#!/bin/sh\n[ "$1" = -B ] && shift\ncode=$2\nshift 2\n'
+        f'exec {sys.executable} -B -c "import sys; sys.version_info = (3, 9, 2); $code" "$@"\n'
+    )
+    old.chmod(0o755)
+    refused = kernel.apply(STAYS, "eth0")
+    assert refused.returncode == UNAVAILABLE
+    assert "this python3 is 3.9" in sentence(refused)
 
 
 def test_mistakes_in_the_command_line_are_a_sentence_each(kernel: Kernel) -> None:
@@ -238,10 +251,6 @@ def test_mistakes_in_the_command_line_are_a_sentence_each(kernel: Kernel) -> Non
         ("--direction", "sideways", STAYS, "eth0"),
         ("--direction",),
         ("--nonsense", STAYS, "eth0"),
-        ("no-such-scenario", "eth0"),
-        ("cellular-trace", "eth0"),
-        (STAYS, "eth9"),
-        ("--clear", "eth9"),
     ):
         refused = kernel.apply(*arguments)
         assert refused.returncode == USAGE, arguments
@@ -249,10 +258,24 @@ def test_mistakes_in_the_command_line_are_a_sentence_each(kernel: Kernel) -> Non
     assert kernel.root == "noqueue 0:"
 
 
+def test_a_wrong_scenario_and_a_wrong_interface_have_codes_of_their_own(kernel: Kernel) -> None:
+    for arguments, code in (
+        (("no-such-scenario", "eth0"), CONFIGURATION),
+        (("no/such.toml", "eth0"), CONFIGURATION),
+        (("cellular-trace", "eth0"), CONFIGURATION),
+        ((STAYS, "eth9"), UNAVAILABLE),
+        (("--clear", "eth9"), UNAVAILABLE),
+    ):
+        refused = kernel.apply(*arguments)
+        assert refused.returncode == code, arguments
+        assert sentence(refused)
+    assert kernel.root == "noqueue 0:"
+
+
 def test_help_names_the_exit_codes(kernel: Kernel) -> None:
     shown = kernel.apply("--help")
     assert shown.returncode == 0
-    assert "3 no root" in shown.stdout
+    assert "4 no root" in shown.stdout
 
 
 # --- the real thing -------------------------------------------------------------------------------------------------
@@ -301,7 +324,7 @@ def test_a_real_interface_gets_the_scenario_or_we_say_that_the_kernel_cannot(
         assert run(*inside, "tc", "qdisc", "show", "dev", "veth0").stdout == before
     assert sentence(run(*inside, APPLY, "--clear", "veth0")) == "nothing to take off veth0"
     unknown = run(*inside, APPLY, STAYS, "veth9")
-    assert unknown.returncode == USAGE
+    assert unknown.returncode == UNAVAILABLE
     assert "no network interface called veth9" in sentence(unknown)
 
 

@@ -1,4 +1,4 @@
-"""What a user types wrong is a sentence and exit code 2, and nothing is run or written."""
+"""What a user types wrong is a sentence and an exit code, and nothing is run or written."""
 
 from pathlib import Path
 
@@ -30,7 +30,6 @@ def refusal(capsys: pytest.CaptureFixture[str], *arguments: str) -> str:
 @pytest.mark.parametrize(
     ("arguments", "says"),
     [
-        (["no-such-place"], "no-such-place"),
         (["clean-lan", "clean-lan"], "named twice"),
         (["--link", "--delay '5ms"], "No closing quotation"),
         (["--link", "-- rm"], "separates programs"),
@@ -50,6 +49,11 @@ def test_each_mistake_is_a_sentence(
     assert says in refusal(capsys, "--clip", film, *arguments)
 
 
+def test_a_scenario_that_is_not_there_ends_with_3(capsys: pytest.CaptureFixture[str], film: str) -> None:
+    assert command.main(["no-such-place", "--clip", film]) == 3
+    assert "no-such-place" in capsys.readouterr().err
+
+
 def test_a_missing_film_is_a_sentence_that_says_how_to_get_one(capsys: pytest.CaptureFixture[str]) -> None:
     assert "tools/get_media.py" in refusal(capsys, "--clip", "nowhere.mp4")
 
@@ -58,7 +62,7 @@ def test_without_root_it_says_so(
     capsys: pytest.CaptureFixture[str], film: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr("os.geteuid", lambda: 1000)
-    assert command.main(["--clip", film]) == 3
+    assert command.main(["--clip", film]) == 4
     assert "need root" in capsys.readouterr().err
 
 

@@ -88,8 +88,8 @@ def test_what_nobody_means_is_a_sentence_for_every_reader(
     with pytest.raises(ConfigError) as refused:
         named_scenario(str(path))
     assert str(refused.value) == said
-    assert netem_commands.main([str(path)]) == 2
-    assert tun_lab.main([str(path), "--", "true", "--", "true"]) == 2
+    assert netem_commands.main([str(path)]) == 3
+    assert tun_lab.main([str(path), "--", "true", "--", "true"]) == 3
     assert capsys.readouterr() == ("", f"apply: {said}\nlab-net: {said}\n")
 
 

@@ -163,13 +163,13 @@ def test_the_script_reads_one_line_a_step(capsys: pytest.CaptureFixture[str]) ->
     ]
 
 
-def test_bad_scenarios_end_in_a_sentence_and_usage(
+def test_bad_scenarios_end_in_a_sentence_and_the_code_of_configuration(
     tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     bad = tmp_path / "bad.toml"
     bad.write_text("[link]\ndelay = 5\n")
     for scenario in ("no-such-scenario", str(tmp_path / "none.toml"), str(bad), str(tmp_path)):
-        assert netem_commands.main([scenario]) == 2
+        assert netem_commands.main([scenario]) == 3
         captured = capsys.readouterr()
         assert captured.out == ""
         assert captured.err.startswith("apply: ")

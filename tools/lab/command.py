@@ -32,7 +32,8 @@ from udpconf.emulation.scenario import ScenarioError, load_scenario, scenario_na
 
 EXIT_SOME_FAILED = 1
 EXIT_USAGE = 2
-EXIT_UNAVAILABLE = 3
+EXIT_CONFIGURATION = 3
+EXIT_UNAVAILABLE = 4
 EXIT_SIGNAL = 128
 
 PROGRAMS = ("udpconf", "tcp")
@@ -52,7 +53,8 @@ Examples:
   sudo tools/lab.py wifi-bursts my-office.toml --seeds 5 -o office.jsonl
   sudo tools/lab.py satellite --setting default --setting calm:latency_ms=900,kbps=1500
   sudo tools/lab.py --link "--delay 25ms --loss 2% --rate 6mbit --queue 300ms"
-Exit codes: 0 all runs gave figures; 1 some did not; 2 usage; 3 no root, or no namespaces here; 130 Ctrl-C; 143 SIGTERM.
+Exit codes: 0 all runs gave figures; 1 some did not; 2 usage; 3 a scenario that is not there or not right;
+4 no root, or no namespaces here; 130 Ctrl-C; 143 SIGTERM.
 """
 
 
@@ -67,7 +69,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
             return run_all(options, cases, work)
     except (ValueError, ReportError) as error:
         print(f"lab: {error}", file=sys.stderr)
-        return EXIT_USAGE
+        return EXIT_CONFIGURATION if isinstance(error, ScenarioError) else EXIT_USAGE
     except (LabUnavailable, OSError) as error:
         print(f"lab: {error}", file=sys.stderr)
         return EXIT_UNAVAILABLE
@@ -164,10 +166,7 @@ def links_of(options: argparse.Namespace) -> list[Link]:
         names = QUICK_SCENARIOS if options.quick else known
     links = []
     for name in names:
-        try:
-            scenario = load_scenario(name)
-        except ScenarioError as error:
-            raise ValueError(str(error)) from error
+        scenario = load_scenario(name)
         argument = name if name in known else str(Path(name).absolute())
         links.append(Link(scenario.name, scenario.title, (argument,)))
     for number, conditions in enumerate(options.link, 1):

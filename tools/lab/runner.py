@@ -22,7 +22,7 @@ from udpconf.media.native import av, cv2
 
 ROOT = Path(__file__).resolve().parent.parent.parent
 LAB_NET = ROOT / "netem" / "lab-net"
-EXIT_UNAVAILABLE = 3  # lab-net's
+EXIT_UNAVAILABLE = 4  # lab-net's
 # Whoever kills this process with SIGKILL has the link and its programs end as well, and tidied up (util-linux).
 WITH_US = ("setpriv", "--pdeathsig", "TERM", "--")
 FOLDER_PREFIX = "udpconf-lab-"

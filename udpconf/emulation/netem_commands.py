@@ -15,7 +15,7 @@ from udpconf.emulation.link import DEFAULT_QUEUE_US, LinkConditions
 from udpconf.emulation.loss import Bernoulli, GilbertElliott, LossModel, NoLoss, TraceLoss
 from udpconf.emulation.scenario import Scenario, ScenarioError, load_scenario
 
-EXIT_USAGE = 2
+EXIT_CONFIGURATION = 3
 
 # netem's queue holds packets, not bytes; the media's packets are about as large as the path carries.
 PACKET_BYTES = 1500
@@ -198,9 +198,9 @@ def main(arguments: Sequence[str] | None = None) -> int:
     options = parser.parse_args(arguments)
     try:
         plan = netem_plan(load_scenario(options.scenario), options.direction)
-    except (ScenarioError, OSError) as error:
+    except ScenarioError as error:
         print(f"apply: {error}", file=sys.stderr)
-        return EXIT_USAGE
+        return EXIT_CONFIGURATION
     for note in plan.notes:
         print("note", note)
     for step in plan.steps:

@@ -20,14 +20,17 @@ from udpconf.emulation.namespaces import (
     namespace,
 )
 from udpconf.emulation.real_time import monotonic_us, sharpen_timers
+from udpconf.emulation.scenario import ScenarioError
 from udpconf.emulation.scenario_link import ScenarioLink
 from udpconf.emulation.tun_bridge import LATE_US, TunBridge
 
 ADDRESS_A = "10.77.0.1"
 ADDRESS_B = "10.77.0.2"
 
+# As those of udpconf's verbs: wrong use, a wrong file, a machine that cannot do it.
 EXIT_USAGE = 2
-EXIT_UNAVAILABLE = 3
+EXIT_CONFIGURATION = 3
+EXIT_UNAVAILABLE = 4
 EXIT_NO_SUCH_COMMAND = 127
 # A shell's convention for a program ended by a signal.
 EXIT_SIGNAL = 128
@@ -49,7 +52,8 @@ Every condition holds in both directions unless --...-back gives another for the
 Examples:
   netem/lab-net wifi-bursts -- udpconf serve --open -- udpconf send 10.77.0.1 --open --test-pattern
   netem/lab-net --delay 25ms --loss 2% --loss-back 0% -- udpconf serve --open -- udpconf send 10.77.0.1 --open --test-pattern
-Exit codes: B's; 2 usage; 3 no root, no TUN device, no iproute2; 127 no such program; 130 Ctrl-C; 143 SIGTERM.
+Exit codes: B's; 2 usage; 3 a scenario that is not there or not right, or a log that cannot be written; 4 no root, no TUN
+device, no iproute2; 127 no such program; 130 Ctrl-C; 143 SIGTERM.
 """
 
 
@@ -63,7 +67,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
         link: ScenarioLink[bytes] = ScenarioLink(scenario_of(options), options.seed, damage=flip_bit)
     except ValueError as error:
         print(f"lab-net: {error}", file=sys.stderr)
-        return EXIT_USAGE
+        return EXIT_CONFIGURATION if isinstance(error, ScenarioError) else EXIT_USAGE
     try:
         check_possible()
         for command in (command_a, command_b):
@@ -79,7 +83,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
                     print(
                         f"lab-net: the log {options.log} cannot be written: {error.strerror}", file=sys.stderr
                     )
-                    return EXIT_USAGE
+                    return EXIT_CONFIGURATION
             signals = stack.enter_context(noted_signals())
             if stale := clear_stale():
                 print(f"lab-net: cleared what a killed run had left: {', '.join(stale)}", file=sys.stderr)
