@@ -16,8 +16,6 @@ from udpconf.errors import ConfigError
 
 SCHEME = "udpconf"
 DEFAULT_PORT = 5000
-DEFAULT_AUDIO_PORTS = (5556, 5655)
-DEFAULT_AUDIO_PORTS_TEXT = "5556-5655"
 # Five of 7776 words are 64.6 bits: CPace leaves nothing to test offline, so guessing means asking the server each time.
 KEY_WORDS = 5
 # Long enough for any sentence; a file given by mistake (a picture, a log) is refused instead of hashed.
@@ -29,6 +27,19 @@ BITRATE_MIN_KBPS = 200
 BITRATE_MAX_KBPS = 10_000_000
 # Frames wait in memory, at most 64 of a client (limits.py): 2 s at 30 frames/s.
 LATENCY_MAX_MS = 2_000
+
+
+class PortRange(NamedTuple):
+    """UDP ports in a row; both ends belong to it."""
+
+    low: int
+    high: int
+
+    def __str__(self) -> str:
+        return f"{self.low}-{self.high}"
+
+
+DEFAULT_AUDIO_PORTS = PortRange(5556, 5655)
 
 
 class Target(NamedTuple):
@@ -120,8 +131,8 @@ def _check_host(host: str) -> None:
         )
 
 
-def parse_port_range(text: str) -> tuple[int, int]:
-    """Read ``5556-5655`` or a single ``5556``; both ends belong to the range.
+def parse_port_range(text: str) -> PortRange:
+    """Read ``5556-5655`` or a single ``5556``.
 
     Raises:
         ConfigError: it is not a range of UDP ports, low end first.
@@ -131,7 +142,7 @@ def parse_port_range(text: str) -> tuple[int, int]:
     high = check_port(_number(high_text, "the last port of the range")) if dash else low
     if low > high:
         raise ConfigError(f"The port range {text} runs backwards; write {high}-{low}.")
-    return low, high
+    return PortRange(low, high)
 
 
 def _number(text: str, what: str) -> int:

@@ -91,7 +91,9 @@ def test_a_made_key_is_five_words_of_7776() -> None:
     ("text", "ports"), [("5556-5655", (5556, 5655)), ("7000", (7000, 7000)), (" 1-65535 ", (1, 65535))]
 )
 def test_a_port_range_includes_both_ends(text: str, ports: tuple[int, int]) -> None:
-    assert config.parse_port_range(text) == ports
+    ports_read = config.parse_port_range(text)
+    assert ports_read == ports
+    assert config.parse_port_range(str(ports_read)) == ports
 
 
 @pytest.mark.parametrize(

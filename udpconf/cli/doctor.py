@@ -56,7 +56,7 @@ class Check(NamedTuple):
 def doctor(
     context: typer.Context,
     port: Port = config.DEFAULT_PORT,
-    audio_ports: AudioPorts = config.DEFAULT_AUDIO_PORTS_TEXT,
+    audio_ports: AudioPorts = config.DEFAULT_AUDIO_PORTS,
     record: Annotated[
         Path,
         flag(
@@ -75,7 +75,7 @@ def doctor(
     console: Console = context.obj
     console.configure(json_lines=json_lines, quiet=quiet, verbose=verbose)
     verdicts = []
-    for check in checks(port, config.parse_port_range(audio_ports), record):
+    for check in checks(port, audio_ports, record):
         verdicts.append(check.verdict)
         if console.json_lines:
             console.line({"event": "check", **check._asdict()})
@@ -95,7 +95,7 @@ def doctor(
     raise typer.Exit(1 if faults else 0)
 
 
-def checks(port: int, audio_ports: tuple[int, int], directory: Path) -> Iterator[Check]:
+def checks(port: int, audio_ports: config.PortRange, directory: Path) -> Iterator[Check]:
     """Every check in the order of the report. None raises: what goes wrong inside one is its finding."""
     yield _python()
     opencv = _opencv()
@@ -264,7 +264,7 @@ def _buffers() -> Check:
     return Check("buffers", "ok", found)
 
 
-def _ports(port: int, audio_ports: tuple[int, int]) -> Check:
+def _ports(port: int, audio_ports: config.PortRange) -> Check:
     from udpconf.net.udp_socket import UdpSocket
 
     def is_free(number: int) -> bool:
@@ -296,7 +296,7 @@ def _ports(port: int, audio_ports: tuple[int, int]) -> Check:
     return Check("ports", "ok", f"UDP port {port} and the audio ports {low}-{high} are free")
 
 
-def _firewall(port: int, audio_ports: tuple[int, int]) -> Check:
+def _firewall(port: int, audio_ports: config.PortRange) -> Check:
     low, high = audio_ports
     fix = f"sudo ufw allow {port}/udp && sudo ufw allow {low}:{high}/udp"
     found = f"a server needs UDP {port} and {low}-{high} open to its senders (only {port} with --mux-audio)"

@@ -1,5 +1,6 @@
 """Flags that more than one verb has. Every flag also reads UDPCONF_<FLAG>, the same name for every verb."""
 
+from collections.abc import Callable
 from pathlib import Path
 from typing import Annotated, Any
 
@@ -15,6 +16,23 @@ def flag(*names: str, help: str, **more: Any) -> Any:  # noqa: A002  (typer's wo
     return typer.Option(*names, envvar="UDPCONF_" + long[2:].upper().replace("-", "_"), help=help, **more)
 
 
+def from_text(parse: Callable[[str], Any]) -> Callable[[Any], Any]:
+    """The ``parser`` of a typer option whose text is read by this function.
+
+    Of what it may raise, ValueError has a sentence without its period, ConfigError a whole one. Typer would keep neither.
+    """
+
+    def convert(value: Any) -> Any:
+        try:
+            return parse(value) if isinstance(value, str) else value  # typer passes defaults through here too
+        except ConfigError as error:
+            raise typer.BadParameter(str(error)) from None
+        except ValueError as error:
+            raise typer.BadParameter(f"{error}.") from None
+
+    return convert
+
+
 def source_of(context: typer.Context, parameter: str) -> str:
     """``COMMANDLINE``, ``ENVIRONMENT`` or ``DEFAULT``: where a parameter of this name got its value from."""
     source = context.get_parameter_source(parameter)
@@ -25,14 +43,6 @@ def _print_version(wanted: bool) -> None:
     if wanted:
         typer.echo(f"udpconf {__version__}")
         raise typer.Exit
-
-
-def _check_audio_ports(text: str) -> str:
-    try:
-        config.parse_port_range(text)
-    except ConfigError as error:
-        raise typer.BadParameter(str(error)) from None
-    return text
 
 
 JsonLines = Annotated[bool, flag("--json", help="One JSON object a line on stdout.")]
@@ -47,11 +57,12 @@ Version = Annotated[
 
 Port = Annotated[int, flag("--port", min=0, max=65535, help="UDP port of the server's main socket.")]
 AudioPorts = Annotated[
-    str,
+    config.PortRange,
     flag(
         "--audio-ports",
         metavar="LOW-HIGH",
-        callback=_check_audio_ports,
+        parser=from_text(config.parse_port_range),
+        show_default=str(config.DEFAULT_AUDIO_PORTS),
         help="Range of UDP ports; each sender's sound gets one of its own.",
     ),
 ]

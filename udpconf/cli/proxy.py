@@ -29,7 +29,7 @@ from udpconf.cli.network import (
     named_scenario,
 )
 from udpconf.cli.network_words import in_words
-from udpconf.cli.options import DEFAULT_SEED, JsonLines, Quiet, Seed, Verbose, Version, flag
+from udpconf.cli.options import DEFAULT_SEED, JsonLines, Quiet, Seed, Verbose, Version, flag, from_text
 from udpconf.cli.place import Place, leads_back, parse_place
 from udpconf.cli.stop import StopRequested, stop_on_terminate
 from udpconf.errors import ConfigError, ConnectError, PortInUseError
@@ -43,7 +43,7 @@ if TYPE_CHECKING:
 
 # Not the server's own address, so that both can have the same port numbers: a sender is told the port of its sound by
 # number.
-LISTEN = "127.0.0.2:5000"
+LISTEN = Place("127.0.0.2", 5000)
 NO_AUDIO_PORTS = "none"
 LOOK_INTERVAL_S = 0.1
 # Drawing the table holds the interpreter's lock, and a datagram asks for that several times on its way. By default it
@@ -53,23 +53,6 @@ SWITCH_INTERVAL_S = 0.00003
 COLUMNS = ("way", "packets", "kB", "lost", "dropped", "twice", "overtaken", "damaged", "queue ms", "step")
 
 
-def _check_place(text: str | None) -> str | None:
-    if text is not None:
-        try:
-            parse_place(text)
-        except ConfigError as error:
-            raise typer.BadParameter(str(error)) from None
-    return text
-
-
-def _check_audio_ports(text: str) -> str:
-    try:
-        _audio_ports(text)
-    except ConfigError as error:
-        raise typer.BadParameter(str(error)) from None
-    return text
-
-
 def _audio_ports(text: str) -> range:
     if text == NO_AUDIO_PORTS:
         return range(0)
@@ -77,18 +60,27 @@ def _audio_ports(text: str) -> range:
     return range(low, high + 1)
 
 
+AUDIO_PORTS = _audio_ports(str(config.DEFAULT_AUDIO_PORTS))
+
+
 def proxy(
     context: typer.Context,
     listen: Annotated[
-        str,
-        flag("--listen", metavar="HOST:PORT", callback=_check_place, help="Where senders join."),
+        Place,
+        flag(
+            "--listen",
+            metavar="HOST:PORT",
+            parser=from_text(parse_place),
+            help="Where senders join.",
+            show_default=str(LISTEN),
+        ),
     ] = LISTEN,
     to: Annotated[
-        str | None,
+        Place | None,
         flag(
             "--to",
             metavar="HOST:PORT",
-            callback=_check_place,
+            parser=from_text(parse_place),
             help="Where the server is.",
             show_default=False,
         ),
@@ -106,14 +98,15 @@ def proxy(
     corrupt: Corrupt = None,
     seed: Seed = DEFAULT_SEED,
     audio_ports: Annotated[
-        str,
+        range,
         flag(
             "--audio-ports",
             metavar="LOW-HIGH|none",
-            callback=_check_audio_ports,
+            parser=from_text(_audio_ports),
+            show_default=str(config.DEFAULT_AUDIO_PORTS),
             help="The server's ports for sound, carried under the same numbers; none with --mux-audio.",
         ),
-    ] = config.DEFAULT_AUDIO_PORTS_TEXT,
+    ] = AUDIO_PORTS,
     seconds: Annotated[
         float | None, flag("--seconds", min=1, help="End after this time.", show_default="until stopped")
     ] = None,
@@ -142,7 +135,7 @@ def proxy(
         raise typer.BadParameter(
             "--to is missing: the server that the network leads to, such as 127.0.0.1:5000."
         )
-    ports = _ports(parse_place(listen), parse_place(to), _audio_ports(audio_ports))
+    ports = _ports(listen, to, audio_ports)
     chosen = chosen_scenario(context)
     if chosen is None:
         # Whoever forgot it would take a good network for a bad one.
@@ -150,7 +143,7 @@ def proxy(
             "Nothing says what the network does. Name a --scenario (`udpconf proxy --list` shows them), or give conditions "
             "such as --delay 25ms --loss 2%; --loss 0 is a network that changes nothing."
         )
-    _Proxying(console, parse_place(listen), parse_place(to), ports, chosen, seed, seconds).run()
+    _Proxying(console, listen, to, ports, chosen, seed, seconds).run()
 
 
 def _list(console: Console) -> None:

@@ -71,7 +71,7 @@ class Settings(NamedTuple):
 
     host: str
     port: int
-    audio_ports: tuple[int, int]
+    audio_ports: config.PortRange
     mux_audio: bool
     max_clients: int
     latency_ms: float | None
@@ -87,7 +87,7 @@ def serve(
     context: typer.Context,
     host: Annotated[str, flag("--host", help="Address to listen on; :: for all with IPv6.")] = "0.0.0.0",
     port: Port = config.DEFAULT_PORT,
-    audio_ports: AudioPorts = config.DEFAULT_AUDIO_PORTS_TEXT,
+    audio_ports: AudioPorts = config.DEFAULT_AUDIO_PORTS,
     mux_audio: MuxAudio = False,
     max_clients: Annotated[
         int, flag("--max-clients", min=1, help="How many may send at once.")
@@ -119,7 +119,7 @@ def serve(
     settings = Settings(
         host,
         port,
-        config.parse_port_range(audio_ports),
+        audio_ports,
         mux_audio,
         max_clients,
         latency_ms,
