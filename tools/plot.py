@@ -8,7 +8,8 @@ from pathlib import Path
 # Instead of this folder, where lab.py has the name of the package lab.
 sys.path[0] = str(Path(__file__).resolve().parent.parent)
 
-from tools.lab.report import ReportError, write_report  # noqa: E402
+from tools.lab.report import write_report  # noqa: E402
+from tools.lab.results import ResultsError  # noqa: E402
 
 EXIT_USAGE = 2
 
@@ -23,7 +24,7 @@ def main() -> int:
     output = options.output or options.results.with_suffix(".html")
     try:
         write_report(options.results, output)
-    except ReportError as error:
+    except ResultsError as error:
         print(f"plot: {error}", file=sys.stderr)
         return EXIT_USAGE
     print(f"{output} is written.")

@@ -1,11 +1,13 @@
 """What a user types wrong is a sentence and an exit code, and nothing is run or written."""
 
+import os
 from pathlib import Path
+from types import SimpleNamespace
 
 import pytest
 
-from tools.lab import command
-from tools.lab.runner import last_line
+from tools.lab import command, runner
+from tools.lab.runner import FOLDER_BYTES, FOLDER_PREFIX, last_line
 from udpconf.emulation.scenario import scenario_names
 
 
@@ -40,7 +42,11 @@ def refusal(capsys: pytest.CaptureFixture[str], *arguments: str) -> str:
         (["--seconds", "1"], "'1' is not a number of seconds, 2 to 600"),
         (["--seeds", "many"], "'many' is not a number of runs"),
         (["--programs", "udpconf,quic"], "there are udpconf and tcp"),
+        (["--seed", "-1"], "'-1' is not a whole number, 0 to"),
+        (["--seed", "lucky"], "'lucky' is not a whole number"),
         (["-o", "nowhere/at/all.jsonl"], "no folder"),
+        (["-o", "/dev"], "is a folder"),
+        (["--report", "/dev"], "is a folder"),
     ],
 )
 def test_each_mistake_is_a_sentence(
@@ -105,3 +111,21 @@ def test_tcp_runs_once_for_settings_that_do_not_concern_it(film: str) -> None:
 def test_the_reason_of_a_failed_run_is_what_was_said_last() -> None:
     text = "lab: the sender gave up: no answer\nlab-net: B to A: 3 packets, 0 lost, 0 dropped by the queue; ...\n"
     assert last_line(text) == "lab: the sender gave up: no answer"
+
+
+def test_the_lab_works_on_disk_where_memory_has_no_room_and_clears_what_killed_runs_left(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    memory, disk = tmp_path / "memory", tmp_path / "disk"
+    free = {memory: 2 * FOLDER_BYTES, disk: 2 * FOLDER_BYTES}
+    for place in free:
+        (place / f"{FOLDER_PREFIX}999999999-of-a-killed-run").mkdir(parents=True)
+        (place / f"{FOLDER_PREFIX}{os.getpid()}-of-this-one").mkdir()
+    monkeypatch.setattr(runner, "MEMORY", memory)
+    monkeypatch.setattr("tempfile.gettempdir", lambda: str(disk))
+    monkeypatch.setattr("shutil.disk_usage", lambda place: SimpleNamespace(free=free[place]))
+    assert runner.make_folder().parent == memory
+    assert not list(tmp_path.rglob("*-of-a-killed-run"))
+    assert len(list(tmp_path.rglob("*-of-this-one"))) == 2
+    free[memory] = 64_000_000
+    assert runner.make_folder().parent == disk

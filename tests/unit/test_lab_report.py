@@ -1,4 +1,4 @@
-"""The page is one file that loads nothing; results that are none are a sentence."""
+"""The page is one file that loads nothing."""
 
 import json
 import re
@@ -10,7 +10,7 @@ import pytest
 
 from tools.lab import quality
 from tools.lab.plan import Setting, parse_setting
-from tools.lab.report import ReportError, read_results, write_report
+from tools.lab.report import write_report
 from tools.lab.svg import Axis, Line, chart, round_up
 
 
@@ -76,25 +76,6 @@ def test_a_run_that_showed_nothing_still_has_its_row(tmp_path: Path) -> None:
         latency_p50_ms=None, latency_quantiles_ms=None, frames_whole=0, frames_with_holes=0, frames_skipped=45
     )
     assert "&ndash;" in page(tmp_path, run(program="tcp"), nothing)
-
-
-@pytest.mark.parametrize(
-    ("text", "says"),
-    [
-        ("", "no run with figures"),
-        ("{\n", "Line 1 .* is not JSON"),
-        ("[1]\n", "Line 1 .* is not a result"),
-        (json.dumps(run() | {"failed": "why"}), "no run with figures"),
-        ('{"scenario": "a", "program": "tcp", "setting": {}, "seed": 1}', "Line 1 .* lacks"),
-    ],
-)
-def test_results_that_are_none_are_a_sentence(tmp_path: Path, text: str, says: str) -> None:
-    path = tmp_path / "results.jsonl"
-    path.write_text(text)
-    with pytest.raises(ReportError, match=says):
-        read_results(path)
-    with pytest.raises(ReportError, match="cannot be read"):
-        read_results(tmp_path / "nowhere.jsonl")
 
 
 def test_a_gap_in_the_figures_is_a_gap_in_the_line() -> None:

@@ -11,8 +11,9 @@ from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Any, Never
 
+from tools.lab import results
 from tools.lab.plan import Setting, parse_setting
-from tools.lab.report import ReportError, write_report
+from tools.lab.report import write_report
 from tools.lab.runner import (
     AROUND_S,
     ROOT,
@@ -22,7 +23,6 @@ from tools.lab.runner import (
     Link,
     RunFailed,
     Stopped,
-    append,
     identity,
     make_folder,
     run_case,
@@ -53,8 +53,8 @@ Examples:
   sudo tools/lab.py wifi-bursts my-office.toml --seeds 5 -o office.jsonl
   sudo tools/lab.py satellite --setting default --setting calm:latency_ms=900,kbps=1500
   sudo tools/lab.py --link "--delay 25ms --loss 2% --rate 6mbit --queue 300ms"
-Exit codes: 0 all runs gave figures; 1 some did not; 2 usage; 3 a scenario that is not there or not right;
-4 no root, or no namespaces here; 130 Ctrl-C; 143 SIGTERM.
+Exit codes: 0 all runs gave figures; 1 some did not; 2 usage, or results that cannot be written; 3 a scenario that is not
+there or not right; 4 no root, or no namespaces here; 128 and a signal's number when that ended it: 130 Ctrl-C, 143 SIGTERM.
 """
 
 
@@ -67,7 +67,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
             raise LabUnavailable("Network namespaces need root: start this with sudo.")
         with stoppable(), folder() as work:
             return run_all(options, cases, work)
-    except (ValueError, ReportError) as error:
+    except (ValueError, results.ResultsError) as error:
         print(f"lab: {error}", file=sys.stderr)
         return EXIT_CONFIGURATION if isinstance(error, ScenarioError) else EXIT_USAGE
     except (LabUnavailable, OSError) as error:
@@ -85,8 +85,7 @@ def run_all(options: argparse.Namespace, cases: list[Case], work: Path) -> int:
 
     clip = Clip(options.clip, work)
     qualities = {kbps: clip.quality_for(kbps) for kbps in {case.setting.kbps for case in cases}}
-    if not options.append:
-        options.output.write_text("")
+    results.begin(options.output, keep=options.append)
     failed = 0
     columns = TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn(), TimeRemainingColumn()
     # Twice a second: drawing takes processor time from what is measured.
@@ -104,7 +103,7 @@ def run_all(options: argparse.Namespace, cases: list[Case], work: Path) -> int:
             except RunFailed as error:
                 failed += 1
                 line = {**identity(case), "failed": str(error)}
-            append(options.output, line)
+            results.append(options.output, line)
             give_back(options.output)
             progress.console.print(words(line), highlight=False, soft_wrap=True)
         progress.update(runs, completed=len(cases), description="done")
@@ -144,6 +143,8 @@ def cases_of(options: argparse.Namespace) -> list[Case]:
     for path in (options.output, options.report or options.output):
         if not path.absolute().parent.is_dir():
             raise ValueError(f"There is no folder for {path}; create {path.absolute().parent} first.")
+        if path.is_dir():
+            raise ValueError(f"{path} is a folder; name a file in it.")
     seconds = options.seconds or (QUICK_SECONDS if options.quick else FULL_SECONDS)
     cases = []
     for seed in range(options.seed, options.seed + options.seeds):

@@ -1,12 +1,12 @@
 """An HTML page of the results: one file that loads nothing."""
 
-import json
 from collections.abc import Sequence
 from html import escape
 from pathlib import Path
 from statistics import median
 from typing import Any, NamedTuple
 
+from tools.lab.results import ResultsError, read
 from tools.lab.svg import Axis, Line, chart, round_up
 
 # Okabe and Ito's colours, which people with any colour vision tell apart.
@@ -29,10 +29,6 @@ svg .mark { stroke: #8c959f; stroke-dasharray: 2 3; fill: none }
 svg .line { fill: none; stroke-width: 2; stroke-linejoin: round }
 .key { display: inline-block; width: 1.6em; height: 3px; vertical-align: middle; margin: 0 .4em 0 1em }
 """
-
-
-class ReportError(Exception):
-    """The results are no results; the text is a sentence."""
 
 
 class Column(NamedTuple):
@@ -92,42 +88,14 @@ class Row(NamedTuple):
 
 
 def write_report(results: Path, report: Path) -> None:
-    """Read JSON lines, write a page. Raises ReportError with a sentence."""
-    page = report_of(read_results(results))
-    try:
-        report.write_text(page)
-    except OSError as error:
-        raise ReportError(f"The report cannot be written to {report}: {error.strerror}.") from error
-
-
-def read_results(path: Path) -> list[dict[str, Any]]:
-    """The runs with figures. Raises ReportError."""
-    try:
-        lines = path.read_text().splitlines()
-    except (OSError, UnicodeDecodeError) as error:
-        raise ReportError(f"The results in {path} cannot be read: {error}.") from error
-    runs = []
-    for number, line in enumerate(lines, 1):
-        if not line.strip():
-            continue
-        try:
-            run = json.loads(line)
-        except ValueError as error:
-            raise ReportError(f"Line {number} of {path} is not JSON: {error}.") from error
-        if not isinstance(run, dict) or not {"scenario", "program", "setting", "seed"} <= run.keys():
-            raise ReportError(f"Line {number} of {path} is not a result of tools/lab.py.")
-        if "failed" in run:
-            continue
-        if not {"frames", "timeline", "latency_quantiles_ms"} <= run.keys():
-            raise ReportError(f"Line {number} of {path} lacks its figures.")
-        for kind in ("whole", "skipped"):
-            run[f"{kind}_share"] = run[f"frames_{kind}"] / run["frames"]
-        run["holes_share"] = run["frames_with_holes"] / run["frames"]
-        run["wire_kbps"] = sum(run[f"wire_{kind}_kbps"] for kind in ("media", "sound", "control"))
-        runs.append(run)
+    """Read JSON lines, write a page. Raises ResultsError with a sentence."""
+    runs = read(results)
     if not runs:
-        raise ReportError(f"There is no run with figures in {path}.")
-    return runs
+        raise ResultsError(f"There is no run with figures in {results}.")
+    try:
+        report.write_text(report_of(runs))
+    except OSError as error:
+        raise ResultsError(f"The report cannot be written to {report}: {error.strerror}.") from error
 
 
 def rows_of(runs: list[dict[str, Any]]) -> list[Row]:
@@ -149,6 +117,7 @@ def rows_of(runs: list[dict[str, Any]]) -> list[Row]:
 
 def report_of(runs: list[dict[str, Any]]) -> str:
     """The page."""
+    runs = [with_shares(run) for run in runs]
     rows = rows_of(runs)
     labels = list(dict.fromkeys(row.label for row in rows))
     colours = {label: COLOURS[n % len(COLOURS)] for n, label in enumerate(labels)}
@@ -171,6 +140,16 @@ def report_of(runs: list[dict[str, Any]]) -> str:
         )
         parts.append(f'<div class="charts">{charts(its, colours)}</div>')
     return "\n".join([*parts, "</body></html>\n"])
+
+
+def with_shares(run: dict[str, Any]) -> dict[str, Any]:
+    """What the table shows and the results do not name."""
+    counts = {"whole": "frames_whole", "holes": "frames_with_holes", "skipped": "frames_skipped"}
+    return {
+        **run,
+        **{f"{kind}_share": run[field] / run["frames"] for kind, field in counts.items()},
+        "wire_kbps": sum(run[f"wire_{kind}_kbps"] for kind in ("media", "sound", "control")),
+    }
 
 
 def table(rows: Sequence[Row], columns: Sequence[Column]) -> str:

@@ -1,6 +1,5 @@
 """Runs one case: two processes in netem/lab-net, and afterwards what they and the link wrote down."""
 
-import json
 import os
 import re
 import shutil
@@ -26,6 +25,10 @@ EXIT_UNAVAILABLE = 4  # lab-net's
 # Whoever kills this process with SIGKILL has the link and its programs end as well, and tidied up (util-linux).
 WITH_US = ("setpriv", "--pdeathsig", "TERM", "--")
 FOLDER_PREFIX = "udpconf-lab-"
+# No disk shall delay a run. In a container it may have 64 MB only.
+MEMORY = Path("/dev/shm")
+# 20 s of pictures before their compression, and what a run of 600 s notes down.
+FOLDER_BYTES = 1_000_000_000
 
 # Of the frames shown, one in so many is kept: in 10 s enough for a mean, and at 0.2 ms each not to be noticed.
 SAMPLE_EVERY = 10
@@ -238,16 +241,11 @@ def stolen_ticks() -> tuple[int, int]:
 
 
 def make_folder() -> Path:
-    """A folder in memory or on disk; those of runs that were killed are removed first."""
-    base = Path("/dev/shm") if Path("/dev/shm").is_dir() else Path(tempfile.gettempdir())
-    for old in base.glob(f"{FOLDER_PREFIX}*"):
+    """A folder in memory, or on disk where memory has no room; those of runs that were killed are removed first."""
+    places = [place for place in (MEMORY, Path(tempfile.gettempdir())) if place.is_dir()]
+    for old in [old for place in places for old in place.glob(f"{FOLDER_PREFIX}*")]:
         pid = old.name.removeprefix(FOLDER_PREFIX).split("-")[0]
         if pid.isdecimal() and not Path(f"/proc/{pid}").exists():
             shutil.rmtree(old, ignore_errors=True)
-    return Path(tempfile.mkdtemp(prefix=f"{FOLDER_PREFIX}{os.getpid()}-", dir=base))
-
-
-def append(path: Path, line: dict[str, Any]) -> None:
-    """A line more, on disk at once."""
-    with path.open("a") as file:
-        file.write(json.dumps(line) + "\n")
+    roomy = [place for place in places if shutil.disk_usage(place).free > FOLDER_BYTES]
+    return Path(tempfile.mkdtemp(prefix=f"{FOLDER_PREFIX}{os.getpid()}-", dir=(roomy or places)[0]))
