@@ -204,6 +204,10 @@ class _Serving:
         else:
             self._console.result(url)
         self._console.say(f"Senders join with: udpconf send '{url}'" + " --open" * settings.open_room)
+        if config.parse_join_url(url).host == "127.0.0.1" != settings.host:
+            self._console.say(
+                "No other address of this machine was found: that one is good on this machine alone."
+            )
         if settings.secret is not None:
             self._console.say("They need the passphrase too; `udpconf send` asks for it.")
         if settings.open_room:

@@ -8,9 +8,13 @@ import contextlib
 import errno
 import select
 import socket
+import struct
 import sys
 from collections import Counter
 from collections.abc import Iterator
+
+if sys.platform == "linux":
+    import fcntl
 
 from udpconf.errors import ConfigError, PortInUseError
 from udpconf.limits import DATAGRAM_MAX_BYTES, RECEIVE_BATCH
@@ -28,6 +32,7 @@ _SEND_WAIT_S = 0.002
 # somebody forged in an ICMP message is not believed.
 _IP_MTU_DISCOVER, _IPV6_MTU_DISCOVER = 10, 23
 _PMTUDISC_PROBE = 3
+_SIOCGIFADDR = 0x8915  # <linux/sockios.h>
 # RFC 8837: AF41 for interactive video, EF for sound. Wi-Fi maps them to its video and voice queues.
 _AF41, _EF = 34 << 2, 46 << 2
 
@@ -162,7 +167,11 @@ class UdpSocket:
 
 
 def outward_host(listening_host: str) -> str:
-    """The address under which others reach a server: its own, or for 0.0.0.0 and :: that of the default route."""
+    """The address under which others reach a server: its own, or for 0.0.0.0 and :: that of the default route.
+
+    Without a default route, as between two machines on a cable, it is the first that the machine has (on Linux), and
+    127.0.0.1 if none is found.
+    """
     if listening_host not in {"0.0.0.0", "::", ""}:
         return listening_host
     # Documentation addresses (RFC 5737, RFC 3849): connecting a UDP socket sends nothing, it only asks the routes.
@@ -171,7 +180,23 @@ def outward_host(listening_host: str) -> str:
         with contextlib.suppress(OSError), socket.socket(family, socket.SOCK_DGRAM) as probe:
             probe.connect((anywhere, 9))
             return str(probe.getsockname()[0])
-    return "127.0.0.1"
+    return _first_interface_address() or "127.0.0.1"
+
+
+def _first_interface_address() -> str | None:
+    """The first IPv4 address of an interface that is no loopback; None elsewhere than on Linux."""
+    if sys.platform != "linux":
+        return None
+    with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as probe:
+        for _, name in socket.if_nameindex():
+            interface = struct.pack(
+                "256s", name.encode()
+            )  # struct ifreq; the answer has a sockaddr_in at byte 16
+            with contextlib.suppress(OSError):  # this one has no address
+                address = socket.inet_ntoa(fcntl.ioctl(probe, _SIOCGIFADDR, interface)[20:24])
+                if not address.startswith("127."):
+                    return address
+    return None
 
 
 def _local_address(host: str, port: int) -> tuple[socket.AddressFamily, Address]:
