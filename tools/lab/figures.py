@@ -58,14 +58,23 @@ class RunNotes:
         self.shown = self._first_appearances()
 
     def _first_appearances(self) -> list[Shown]:
-        result: list[Shown] = []
+        """By their numbers, of which none goes back. A number from the future is a misread one.
+
+        A picture with holes in both strips shows an old number. Where as many of these came out between two known frames
+        as are missing there, they are the missing ones, in their order; where fewer came, nobody knows which they are.
+        """
+        shown_us, complete = self.received["shown_us"].tolist(), self.received["complete"]
+        rows: dict[int, int] = {}  # of each frame
         newest = -1
+        nameless: list[int] = []
         for row, number in enumerate(self.numbers):
-            if number is not None and newest < number < self.plan.frames:
-                newest = number
-                shown_us = int(self.received["shown_us"][row])
-                result.append(Shown(number, row, shown_us, shown_us - self.captures[number]))
-        return result
+            if number is not None and newest < number and self.captures.get(number, NEVER) <= shown_us[row]:
+                if len(nameless) == number - newest - 1:
+                    rows.update(zip(range(newest + 1, number), nameless, strict=True))
+                rows[number], newest, nameless = row, number, []
+            elif not complete[row]:
+                nameless.append(row)
+        return [Shown(n, row, shown_us[row], shown_us[row] - self.captures[n]) for n, row in rows.items()]
 
     def in_window(self) -> list[Shown]:
         return [frame for frame in self.shown if frame.number in self.measured]
@@ -114,7 +123,7 @@ def _pictures(notes: RunNotes) -> dict[str, Any]:
         "frames_whole": whole,
         "frames_with_holes": len(shown) - whole,
         "frames_skipped": count - len(shown),
-        "frames_unreadable": sum(number is None for number in notes.numbers),
+        "frames_unreadable": int(inside.sum()) - int(inside[[frame.row for frame in notes.shown]].sum()),
         "fresh_area": _rounded(sum(float(fresh[frame.row]) for frame in shown) / count, 4),
         "frozen_s": _rounded(frozen_us(notes.shown, notes.from_us, notes.to_us) / 1e6, 3),
         "picture_kbps": _rounded(media_bytes * 8000 / (notes.to_us - notes.from_us), 1),
@@ -156,9 +165,10 @@ def _ideal_latencies_us(notes: RunNotes, forward: Ints) -> dict[int, int]:
 def _looks(notes: RunNotes, originals: NDArray[np.uint8]) -> list[tuple[int, float, float]]:
     """(capture time, PSNR, SSIM) of the pictures that were kept."""
     result = []
+    numbers = {frame.row: frame.number for frame in notes.in_window()}
     for kept, image in enumerate(notes.received["kept"]):
-        number = notes.numbers[kept * notes.plan.sample_every]
-        if number is not None and number in notes.measured:
+        number = numbers.get(kept * notes.plan.sample_every)
+        if number is not None:
             shown, original = barcode.content(image), barcode.content(originals[number % len(originals)])
             look = quality.psnr_db(shown, original), quality.ssim(shown, original)
             result.append((notes.captures[number], *look))
