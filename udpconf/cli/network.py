@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from udpconf.cli.options import flag
+from udpconf.cli.options import flag, from_text, source_of
 from udpconf.emulation.units import parse_share
 from udpconf.errors import ConfigError
 
@@ -27,17 +27,12 @@ def parse_loss(text: str) -> float:
 def _condition(word: str, metavar: str, words: str, parse: Callable[[str], Any] | None = None) -> Any:
     """The flag for a condition; its text is read as in a scenario file, or by ``parse``."""
 
-    def convert(value: Any) -> Any:
-        if not isinstance(value, str):  # typer passes defaults through here too
-            return value
+    def read(text: str) -> Any:
         from udpconf.emulation.condition_words import WORDS
 
-        try:
-            return (parse or WORDS[word].parse)(value)
-        except ValueError as error:  # typer would not keep its sentence
-            raise typer.BadParameter(f"{error}.") from None
+        return (parse or WORDS[word].parse)(text)
 
-    return flag(_flag_of(word), parser=convert, metavar=metavar, help=words, show_default=False)
+    return flag(_flag_of(word), parser=from_text(read), metavar=metavar, help=words, show_default=False)
 
 
 def _flag_of(parameter: str) -> str:
@@ -88,8 +83,8 @@ def chosen_scenario(context: typer.Context, conditions: Sequence[str] = CONDITIO
         ConfigError: there is no such scenario, or its file is malformed.
     """
     for source in SOURCES:
-        named = [name for name in conditions if _source_of(context, name) == source]
-        by_name = _source_of(context, "scenario") == source
+        named = [name for name in conditions if source_of(context, name) == source]
+        by_name = source_of(context, "scenario") == source
         if by_name and named:
             raise typer.BadParameter(
                 f"--scenario and {_flag_of(named[0])} exclude each other; a scenario says everything about the network."
@@ -121,7 +116,7 @@ def _custom(context: typer.Context, conditions: Sequence[str]) -> "Scenario":
 
     given = {name: Said(name, value) for name in conditions if (value := context.params[name]) is not None}
     for name, _ in idle_words([given]):
-        if _source_of(context, name) == "COMMANDLINE":
+        if source_of(context, name) == "COMMANDLINE":
             needed = next(other for other in WORDS[name].needs if other in conditions)
             raise typer.BadParameter(
                 f"{_flag_of(name)} does nothing without {_flag_of(needed)}; add it, or leave it out."
@@ -130,8 +125,3 @@ def _custom(context: typer.Context, conditions: Sequence[str]) -> "Scenario":
         return of_conditions(conditions_of(given), name=CUSTOM)
     except ValueError as error:
         raise typer.BadParameter(f"{error}.") from None
-
-
-def _source_of(context: typer.Context, parameter: str) -> str:
-    source = context.get_parameter_source(parameter)
-    return "" if source is None else source.name
