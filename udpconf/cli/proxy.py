@@ -33,6 +33,7 @@ from udpconf.cli.options import DEFAULT_SEED, JsonLines, Quiet, Seed, Verbose, V
 from udpconf.cli.place import Place, leads_back, parse_place
 from udpconf.cli.stop import StopRequested, stop_on_terminate
 from udpconf.errors import ConfigError, ConnectError, PortInUseError
+from udpconf.net.udp_socket import outward_host
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -273,7 +274,7 @@ class _Proxying:
 
     def _announce(self) -> None:
         console, scenario = self._console, self._scenario
-        place = Place(self._listen.host, self._proxy.ports[0])
+        place = Place(outward_host(self._listen.host), self._proxy.ports[0])
         audio = [self._audio_ports[0], self._audio_ports[-1]] if self._audio_ports else None
         if console.json_lines:
             console.line(
