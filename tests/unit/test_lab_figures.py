@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 from numpy.typing import NDArray
 
-from tools.lab import barcode, chirp, figures, quality
+from tools.lab import barcode, figures
 from tools.lab.link_log import NEVER, LinkLog, Packets
 from tools.lab.plan import FPS, HEIGHT, WIDTH, Plan
 

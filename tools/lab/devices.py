@@ -87,10 +87,10 @@ class Screen:
         self._sound.append(pcm[:, 0])
 
     def save(self, counters: dict[str, Any]) -> None:
-        rows = self._rows
+        rows = self._rows  # the end may have come in the middle of show(), before its last line
         np.savez(
             self._folder / "receive.npz",
-            strips=np.array(self._strips, np.uint8).reshape(-1, 2, 160),
+            strips=np.array(self._strips[: len(rows)], np.uint8).reshape(-1, 2, 160),
             shown_us=np.array([row[0] for row in rows], np.int64),
             cpu_us=np.array([row[1] for row in rows], np.int64),
             complete=np.array([row[2] for row in rows], bool),
