@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 from numpy.typing import NDArray
 
-from tools.lab import barcode, figures
+from tools.lab import barcode, chirp, figures
 from tools.lab.link_log import NEVER, LinkLog, Packets
 from tools.lab.plan import FPS, HEIGHT, WIDTH, Plan
 
@@ -161,3 +161,102 @@ def test_a_picture_with_holes_is_nobodys_where_more_frames_are_missing_than_came
     line = run.figures()
     assert of(line, *COUNTS) == [60, 58, 0, 2]
     assert line["frames_unreadable"] == 1
+
+
+def test_time_is_frozen_where_no_new_picture_comes_for_more_than_a_fifth_of_a_second(run: MadeUpRun) -> None:
+    for number in range(30, FRAMES.stop):
+        if number not in range(61, 71) and number not in range(80, 85):  # gaps of 367 and 200 ms
+            run.show(number, capture_us(number) + 10 * MS)
+    assert run.figures()["frozen_s"] == pytest.approx(11 / 30, abs=1e-3)
+
+
+def test_likeness_is_that_of_the_frame_itself_without_its_strips(run: MadeUpRun) -> None:
+    run.originals[0] = 110  # frames take turns: this one is every even number's
+    for number in FRAMES:
+        run.show(number, capture_us(number) + 10 * MS)
+    line = run.figures()
+    # Every tenth picture is kept: 45, 55, 65, ..., all odd, so all like the original to the dot.
+    assert of(line, "psnr_db", "ssim") == [60, 1]
+    run.originals[1] = 110
+    line = run.figures()
+    # 10 grey levels of error: 20 log10(255 / 10) dB. Of even areas SSIM is (2 m n + C1) / (m^2 + n^2 + C1), C1 = 2.55^2.
+    assert line["psnr_db"] == pytest.approx(28.13, abs=0.01)
+    assert line["ssim"] == pytest.approx((2 * 100 * 110 + 6.5025) / (100**2 + 110**2 + 6.5025), abs=1e-4)
+    assert line["timeline"]["psnr_db"] == [28.13] * 4
+
+
+def test_sound_is_timed_from_mouth_to_ear_and_against_its_picture(run: MadeUpRun) -> None:
+    for number in FRAMES:
+        run.show(number, capture_us(number) + 30 * MS)
+    run.pcm = np.tile(chirp.two_seconds(), 2)
+    run.sound_us = START_US + 80 * MS + np.arange(400, dtype=np.int64) * 10_000
+    run.received = {"audio_frames_concealed": 6}
+    line = run.figures()
+    # At 0.2, 1.2 and 2.2 s; the one at 3.2 s might be heard after the end only, the first two belong to the warm-up.
+    assert of(line, "chirps", "chirps_heard") == [1, 1]
+    assert line["sound_p50_ms"] == pytest.approx(80, abs=0.2)
+    assert line["sound_after_picture_ms"] == pytest.approx(50, abs=0.2)
+    assert line["sound_concealed"] == 6 / 400
+
+
+def test_sound_that_was_lost_has_no_delay(run: MadeUpRun) -> None:
+    run.pcm = np.tile(chirp.two_seconds(), 2)
+    run.pcm[2 * chirp.RATE : 3 * chirp.RATE] = 0
+    run.sound_us = START_US + 80 * MS + np.arange(400, dtype=np.int64) * 10_000
+    line = run.figures()
+    assert of(line, "chirps", "chirps_heard", "sound_p50_ms", "sound_after_picture_ms") == [1, 0, None, None]
+
+
+def test_bytes_are_counted_by_kind_as_they_are_put_into_the_link_while_it_is_measured(run: MadeUpRun) -> None:
+    inside, before, after = capture_us(60), capture_us(44), capture_us(FRAMES.stop)
+    run.up = link(
+        (before, before + MS, 1200),
+        *[(inside + n, inside + n + 25 * MS, 1200) for n in range(10)],
+        (inside + 10, None, 1000),  # lost, but sent
+        *[(inside + 20 + n, inside + 20 + n + 25 * MS, 150) for n in range(20)],
+        (inside + 50, inside + 50 + MS, 80),
+        (after, after + MS, 1200),
+    )
+    run.down = link((inside, inside + MS, 80), (inside + 1, None, 70))
+    line = run.figures()
+    seconds = 59 / 30  # from the first measured frame to the last
+    assert line["wire_media_kbps"] == pytest.approx(13_000 * 8 / 1000 / seconds, abs=0.1)
+    assert line["wire_sound_kbps"] == pytest.approx(3_000 * 8 / 1000 / seconds, abs=0.1)
+    assert line["wire_control_kbps"] == pytest.approx((80 + 80 + 70) * 8 / 1000 / seconds, abs=0.1)
+    assert line["link_packets"] == 10 + 1 + 20 + 1 + 2
+    assert line["link_loss"] == pytest.approx(2 / 34, abs=1e-4)
+    # Frame 60 is half a second after the first, its packets arrive in the same half second.
+    per_half_second = (13_000 + 3_000 + 80) * 8 / 1000 / 0.5
+    assert line["timeline"]["sent_kbps"] == pytest.approx([0, per_half_second, 0, 0], abs=0.1)
+    assert line["timeline"]["arrived_kbps"] == pytest.approx([0, per_half_second - 16, 0, 0], abs=0.1)
+    assert line["timeline"]["link_delay_ms"] == [None, 25, None, None]
+
+
+def test_tcps_bytes_are_pictures_forward_and_control_back(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    run = MadeUpRun(tmp_path, monkeypatch, "tcp")
+    at = capture_us(60)
+    run.up = link((at, at + MS, 1500), (at + 1, at + MS, 100), (at + 2, at + MS, 52))
+    run.down = link((at, at + MS, 52), (at + 1, at + MS, 64))
+    line = run.figures()
+    seconds = 59 / 30
+    assert line["wire_media_kbps"] == pytest.approx(1600 * 8 / 1000 / seconds, abs=0.1)
+    assert line["wire_control_kbps"] == pytest.approx(168 * 8 / 1000 / seconds, abs=0.1)
+    assert line["wire_sound_kbps"] == 0
+    assert "chirps" not in line
+
+
+def test_processor_time_is_of_one_core_while_it_is_measured(run: MadeUpRun) -> None:
+    run.taken = [(n, capture_us(n), 500_000 * (n < FIRST) + 2000 * n) for n in range(FRAMES.stop)]
+    for number in range(FRAMES.stop):
+        run.show(number, capture_us(number) + 10 * MS, cpu_us=4000 * number)
+    line = run.figures()
+    assert line["sender_cpu_percent"] == pytest.approx(6, abs=0.01)  # 2 ms of each 33.3
+    assert line["receiver_cpu_percent"] == pytest.approx(12, abs=0.01)
+
+
+def test_compressed_bytes_are_those_that_arrived_while_it_was_measured(run: MadeUpRun) -> None:
+    for number in range(FRAMES.stop):
+        run.show(number, capture_us(number) + 10 * MS, size=12_500)
+    assert run.figures()["picture_kbps"] == pytest.approx(12_500 * 8 / 1000 * FPS, abs=0.1)
