@@ -10,7 +10,7 @@ import pytest
 
 from tools.lab import quality
 from tools.lab.plan import Setting, parse_setting
-from tools.lab.report import write_report
+from tools.lab.report import DELAY_COLUMNS, QUALITY_COLUMNS, rows_of, write_report
 from tools.lab.svg import Axis, Line, chart, round_up
 
 
@@ -109,3 +109,49 @@ def test_identical_pictures_are_perfect_and_noise_is_not() -> None:
         27 < quality.psnr_db(noisy, image) < 30
     )  # 10 grey levels of noise are 28.1 dB, clipping takes some away
     assert quality.ssim(noisy, image) < 0.999
+
+
+def test_each_column_says_its_unit_and_what_it_means(tmp_path: Path) -> None:
+    for column in (*DELAY_COLUMNS, *QUALITY_COLUMNS):
+        assert re.search(r", (ms|s|%|dB|kbit/s)$|^SSIM$", column.title)
+    html = page(tmp_path, run())
+    assert "<dt>frozen, s</dt><dd>time in intervals above 200 ms without a new picture</dd>" in html
+
+
+def labels(*runs: dict[str, Any]) -> list[tuple[str, str, int]]:
+    return [(row.scenario, row.label, len(row.runs)) for row in rows_of(list(runs))]
+
+
+def test_seeds_share_a_row_and_settings_have_their_own() -> None:
+    calm = Setting("calm", latency_ms=150)._asdict()
+    narrow = Setting("narrow", kbps=900)._asdict()
+    assert labels(run(), run(program="tcp"), run(seed=2), run(program="tcp", seed=2)) == [
+        ("loss-2", "udpconf", 2),
+        ("loss-2", "tcp", 2),
+    ]
+    assert labels(run(), run(setting=calm), run(program="tcp")) == [
+        ("loss-2", "udpconf, default", 1),
+        ("loss-2", "udpconf, calm", 1),
+        ("loss-2", "tcp", 1),
+    ]
+    assert labels(run(program="tcp"), run(program="tcp", setting=narrow)) == [
+        ("loss-2", "tcp, 3000 kbit/s", 1),
+        ("loss-2", "tcp, 900 kbit/s", 1),
+    ]
+
+
+def test_results_of_several_days_that_are_not_the_same_are_not_mixed() -> None:
+    assert labels(run("own link", title="--loss 2%"), run(), run("own link", title="--loss 9%")) == [
+        ("own link: --loss 2%", "udpconf", 1),
+        ("loss-2", "udpconf", 1),
+        ("own link: --loss 9%", "udpconf", 1),
+    ]
+    other = Setting(latency_ms=90)._asdict()
+    assert labels(run(), run(setting=other)) == [
+        ("loss-2", "udpconf, latency_ms=None", 1),
+        ("loss-2", "udpconf, latency_ms=90", 1),
+    ]
+    assert labels(run(), run(seconds=20.0)) == [
+        ("loss-2", "udpconf, 1.5 s", 1),
+        ("loss-2", "udpconf, 20 s", 1),
+    ]

@@ -22,6 +22,8 @@ td { white-space: nowrap } th, td { padding: .28rem .5rem; text-align: right; bo
 th { font-weight: 600; vertical-align: bottom; background: #f6f8fa }
 td.name, th.name { text-align: left } tr.first td { border-top: 2px solid #c8d0d8 }
 td.best { background: #d4f0dd } td.worst { background: #fbd9d3 }
+summary { cursor: pointer } dl { display: grid; grid-template-columns: max-content auto; gap: .1rem 1rem; font-size: 13px }
+dt { font-weight: 600 } dd { margin: 0 }
 .charts { display: grid; grid-template-columns: repeat(auto-fit, minmax(480px, 1fr)); gap: .6rem 1.6rem }
 svg { width: 100%; height: auto } svg text { font: 12px system-ui, sans-serif; fill: #59636e }
 svg .title { font-weight: 600; fill: #1b1f24 } svg .grid { stroke: #e4e8ec; fill: none }
@@ -38,39 +40,56 @@ class Column(NamedTuple):
     field: str
     digits: int
     better: int
+    meaning: str
     factor: float = 1.0
 
 
 DELAY_COLUMNS = (
-    Column("latency p50, ms", "latency_p50_ms", 0, -1),
-    Column("p95, ms", "latency_p95_ms", 0, -1),
-    Column("p99, ms", "latency_p99_ms", 0, -1),
-    Column("max, ms", "latency_max_ms", 0, -1),
-    Column("ideal p50, ms", "ideal_p50_ms", 0, 0),
-    Column("ideal p99, ms", "ideal_p99_ms", 0, 0),
-    Column("whole, %", "whole_share", 1, 1, 100),
-    Column("ideal whole, %", "ideal_share", 1, 0, 100),
-    Column("holes, %", "holes_share", 1, 0, 100),
-    Column("skipped, %", "skipped_share", 1, -1, 100),
-    Column("frozen, s", "frozen_s", 1, -1),
+    Column(
+        "latency p50, ms", "latency_p50_ms", 0, -1, "of the frames shown: capture to decoded picture, median"
+    ),
+    Column("p95, ms", "latency_p95_ms", 0, -1, "the same: 95 % of the frames shown were not later"),
+    Column("p99, ms", "latency_p99_ms", 0, -1, "the same: 99 %"),
+    Column("max, ms", "latency_max_ms", 0, -1, "the same: the latest frame"),
+    Column(
+        "ideal p50, ms", "ideal_p50_ms", 0, 0, "arrival of the last packet that any code would have needed"
+    ),
+    Column("ideal p99, ms", "ideal_p99_ms", 0, 0, "the same: 99 % of the frames that have one"),
+    Column("whole, %", "whole_share", 1, 1, "of all frames that the camera took: shown without a hole", 100),
+    Column("ideal whole, %", "ideal_share", 1, 0, "of all frames: so many could have been whole", 100),
+    Column("holes, %", "holes_share", 1, 0, "of all frames: shown with parts of the picture before", 100),
+    Column("skipped, %", "skipped_share", 1, -1, "of all frames: never shown, or never taken", 100),
+    Column("frozen, s", "frozen_s", 1, -1, "time in intervals above 200 ms without a new picture"),
 )
 QUALITY_COLUMNS = (
-    Column("fresh area, %", "fresh_area", 1, 1, 100),
-    Column("PSNR, dB", "psnr_db", 1, 1),
-    Column("SSIM", "ssim", 3, 1),
-    Column("sound p50, ms", "sound_p50_ms", 0, -1),
-    Column("sound concealed, %", "sound_concealed", 1, -1, 100),
-    Column("sound after picture, ms", "sound_after_picture_ms", 0, 0),
-    Column("on the wire, kbit/s", "wire_kbps", 0, 0),
-    Column("CPU send, %", "sender_cpu_percent", 1, -1),
-    Column("CPU receive, %", "receiver_cpu_percent", 1, -1),
+    Column("fresh area, %", "fresh_area", 1, 1, "of all frames' area: shown, and of its own time", 100),
+    Column(
+        "PSNR, dB",
+        "psnr_db",
+        1,
+        1,
+        "luma of the frames shown against those taken, mean; above 40 hardly visible",
+    ),
+    Column("SSIM", "ssim", 3, 1, "the same as structural similarity, 1 is identical"),
+    Column("sound p50, ms", "sound_p50_ms", 0, -1, "mouth to ear, median of the chirps that were heard"),
+    Column("sound concealed, %", "sound_concealed", 1, -1, "of the 10 ms blocks: invented or stretched", 100),
+    Column(
+        "sound after picture, ms", "sound_after_picture_ms", 0, 0, "median; below 0 the sound comes first"
+    ),
+    Column(
+        "on the wire, kbit/s", "wire_kbps", 0, 0, "put into the link in both directions, IP headers included"
+    ),
+    Column(
+        "CPU send, %", "sender_cpu_percent", 1, -1, "of one core; udpconf's is with its sound, TCP has none"
+    ),
+    Column("CPU receive, %", "receiver_cpu_percent", 1, -1, "the same at the receiver"),
 )
 
 INTRODUCTION = """\
-Every picture carries its number, and every second of sound a chirp; latency is from capture to display, on one clock.
+Every picture carries its number, and every second of sound a chirp; latency is from capture to the decoded picture, on one clock.
 A frame that the camera took is shown whole, shown with holes, or skipped. Dashed: the earliest instant at which any code
 of the same overhead could have had the frame, from the link's own log. In each column of the table the best cell is
-marked &#9650;, the worst &#9660;, over all scenarios. Upright dotted lines: the scenario's next step.\
+marked &#9650;, the worst &#9660;, over all scenarios. Upright dotted lines: the scenario's next step. Curves over time are the first run's.\
 """
 
 
@@ -99,19 +118,28 @@ def write_report(results: Path, report: Path) -> None:
 
 
 def rows_of(runs: list[dict[str, Any]]) -> list[Row]:
-    """In the order of their first appearance, scenario by scenario."""
+    """In the order of their first appearance, scenario by scenario; what is not the same has not the same name."""
     rows: dict[tuple[str, str], Row] = {}
-    settings = {run["setting"]["name"] for run in runs if run["program"] != "tcp"}
-    kbps = {run["setting"]["kbps"] for run in runs}
+
+    def several(field: str, among: Sequence[dict[str, Any]] = runs) -> bool:
+        return any(run[field] != among[0][field] for run in among)
+
+    settings = [run["setting"] for run in runs if run["program"] != "tcp"]
     for run in runs:
-        label = run["program"]
-        if label != "tcp" and len(settings) > 1:
-            label += f", {run['setting']['name']}"
-        elif len(kbps) > 1:
-            label += f", {run['setting']['kbps']} kbit/s"
-        key = run["scenario"], label
-        rows.setdefault(key, Row(*key, [])).runs.append(run)
-    scenarios = list(dict.fromkeys(run["scenario"] for run in runs))
+        scenario, setting, label = run["scenario"], run["setting"], run["program"]
+        if several("title", [other for other in runs if other["scenario"] == scenario]):
+            scenario += f": {run['title']}"
+        if label == "tcp":
+            rates = [other["setting"] for other in runs]
+            label += f", {setting['kbps']} kbit/s" if several("kbps", rates) else ""
+        else:
+            label += f", {setting['name']}" if several("name", settings) else ""
+            same = [other for other in settings if other["name"] == setting["name"]]
+            label += "".join(f", {key}={setting[key]}" for key in setting if several(key, same))
+        if several("seconds"):
+            label += f", {run['seconds']:g} s"
+        rows.setdefault((scenario, label), Row(scenario, label, [])).runs.append(run)
+    scenarios = list(dict.fromkeys(scenario for scenario, _ in rows))
     return sorted(rows.values(), key=lambda row: scenarios.index(row.scenario))
 
 
@@ -124,11 +152,12 @@ def report_of(runs: list[dict[str, Any]]) -> str:
     keys = "".join(f'<span class="key" style="background:{colours[k]}"></span>{escape(k)}' for k in labels)
     seeds = len({run["seed"] for run in runs})
     begun = escape(str(runs[0].get("begun", "at an unknown time")))
+    lasted = " and ".join(f"{seconds:g}" for seconds in sorted({run["seconds"] for run in runs}))
     which = f"medians over {seeds} seeds" if seeds > 1 else "one seed"
     parts = [
         '<!doctype html><html lang="en"><head><meta charset="utf-8"><title>Network lab</title>',
         f"<style>{STYLE}</style></head><body><h1>Network lab</h1>",
-        f'<p class="faint">{len(runs)} runs of {runs[0]["seconds"]:g} s, begun {begun}; {which}.</p>',
+        f'<p class="faint">{len(runs)} runs of {lasted} s, begun {begun}; {which}.</p>',
         f"<p>{INTRODUCTION}</p><p>{keys}</p>",
         table(rows, DELAY_COLUMNS),
         table(rows, QUALITY_COLUMNS),
@@ -165,7 +194,13 @@ def table(rows: Sequence[Row], columns: Sequence[Column]) -> str:
             f'<tr class="{"first" if first else ""}"><td class="name">{escape(row.scenario) if first else ""}</td>'
             f'<td class="name">{escape(row.label)}</td>{cells}</tr>'
         )
-    return f'<div class="wide"><table>{"".join(lines)}</table></div>'
+    meanings = "".join(
+        f"<dt>{escape(column.title)}</dt><dd>{escape(column.meaning)}</dd>" for column in columns
+    )
+    return (
+        f'<div class="wide"><table>{"".join(lines)}</table></div>'
+        f"<details><summary>What the columns mean</summary><dl>{meanings}</dl></details>"
+    )
 
 
 def cell(column: Column, values: Sequence[float | None], n: int) -> str:
