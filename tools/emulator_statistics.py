@@ -27,7 +27,7 @@ from tools.link_expectations import (
     until_opportunity_us,
 )
 from udpconf.emulation.jitter import JitterShape
-from udpconf.emulation.link import DEFAULT_QUEUE_US, Fate, LinkConditions
+from udpconf.emulation.link import DEFAULT_QUEUE_US, LinkConditions
 from udpconf.emulation.loss import TraceLoss
 from udpconf.emulation.scenario import Scenario
 from udpconf.emulation.scenario_link import ScenarioLink
