@@ -236,6 +236,42 @@ def test_a_target_that_is_not_there_yet_costs_nothing_but_what_was_sent_to_it() 
             assert server.recv(2000) == b"somebody"
 
 
+def test_a_client_for_whom_there_is_no_way_is_counted_and_was_in_no_link() -> None:
+    with UdpProxy("127.0.0.1", {0: ("255.255.255.255", 9)}, PERFECT) as proxy, udp_socket() as client:
+        client.sendto(b"anybody", ("127.0.0.1", proxy.ports[0]))
+        wait_until(lambda: proxy.counters.not_let_in == 1)
+        assert (proxy.counters.up.sent, proxy.counters.not_sent) == (0, 0)
+
+
+def test_files_beyond_those_that_select_can_wait_for_are_refused_and_the_others_served(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    with (
+        echo_server() as port,
+        UdpProxy("127.0.0.1", {0: ("127.0.0.1", port)}, PERFECT) as proxy,
+        udp_socket() as early,
+        udp_socket() as late,
+    ):
+        address = ("127.0.0.1", proxy.ports[0])
+        early.sendto(b"early", address)
+        assert early.recv(100) == b"early"
+        monkeypatch.setattr(proxy_module, "SELECT_DESCRIPTORS", 0)
+        late.sendto(b"late", address)
+        wait_until(lambda: proxy.counters.not_let_in == 1)
+        early.sendto(b"still here", address)
+        assert early.recv(100) == b"still here"
+        with pytest.raises(OSError, match="files open"):
+            UdpProxy("127.0.0.1", {0: ("127.0.0.1", port)}, PERFECT)
+
+
+def test_a_proxy_that_was_stopped_does_not_start() -> None:
+    proxy = UdpProxy("127.0.0.1", {0: ("127.0.0.1", 9)}, PERFECT)
+    proxy.stop()
+    with pytest.raises(OSError, match="runs once"):
+        proxy.start()
+    assert proxy.ports == []
+
+
 def test_the_client_that_was_idle_longest_makes_room_for_a_new_one(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(proxy_module, "FLOWS_MAX", 3)
     with echo_server() as port, UdpProxy("127.0.0.1", {0: ("127.0.0.1", port)}, PERFECT) as proxy:

@@ -56,6 +56,13 @@ def test_what_a_token_bucket_has_saved_up_survives_a_change_of_the_rate() -> Non
     assert [due_ms(link, 12, 1000) for _ in range(2)] == [14, 15]
 
 
+def test_a_link_without_a_bucket_has_saved_nothing_for_one() -> None:
+    link: Link[int] = Link(LinkConditions(rate_bps=8_000_000), 1)
+    assert due_ms(link, 0, 1000) == 1
+    link.set_conditions(START_US + 100 * MS, LinkConditions(rate_bps=8_000_000, burst_bytes=30_000))
+    assert [due_ms(link, 100, 1000) for _ in range(2)] == [101, 102]
+
+
 def test_a_long_fade_of_a_recorded_link_fills_its_queue_up_to_three_tenths_of_a_second_of_its_mean_rate() -> (
     None
 ):

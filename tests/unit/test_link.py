@@ -344,3 +344,8 @@ def test_every_packet_is_counted_once() -> None:
     assert conserved(counters)
     assert counters.in_flight == 0
     assert min(counters.lost, counters.dropped_by_queue, counters.duplicated, counters.reordered) > 0
+
+
+def test_jitter_that_never_changes_is_refused() -> None:
+    with pytest.raises(ValueError, match="same delay"):
+        Link(LinkConditions(jitter_us=5, jitter_correlation=1.0), 1)

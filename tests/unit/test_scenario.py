@@ -5,16 +5,16 @@ from pathlib import Path
 import pytest
 
 from udpconf.emulation.jitter import JitterShape
-from udpconf.emulation.link import LinkConditions, flip_bit
+from udpconf.emulation.link import Fate, LinkConditions, flip_bit
 from udpconf.emulation.loss import Bernoulli, GilbertElliott, NoLoss, TraceLoss
 from udpconf.emulation.scenario import (
     Scenario,
     ScenarioError,
     Step,
-    conditions_at,
     load_scenario,
     of_conditions,
     scenario_names,
+    step_at,
 )
 from udpconf.emulation.scenario_link import ScenarioLink
 from udpconf.limits import MS, SECOND
@@ -103,7 +103,7 @@ def test_a_step_says_what_is_different_from_the_beginning_not_from_the_step_befo
     assert scenario.steps[2].down == scenario.steps[0].down
     assert scenario.steps[2].up.loss == Bernoulli(1.0)
     for elapsed_us, rate_bps in ((0, 6_000_000), (12 * SECOND, 1_500_000), (31 * SECOND, 1_500_000)):
-        assert conditions_at(scenario, elapsed_us)[0].rate_bps == rate_bps
+        assert scenario.steps[step_at(scenario, elapsed_us)].up.rate_bps == rate_bps
 
 
 def test_a_more_particular_table_may_replace_the_kind_of_loss_and_of_rate(tmp_path: Path) -> None:
@@ -233,7 +233,22 @@ def test_a_step_may_take_the_loss_away_and_leave_the_burst(tmp_path: Path) -> No
         outage = true
         """
     losses: list[object] = [step.up.loss for step in scenario_of(tmp_path, text).steps]
-    assert losses == [GilbertElliott.from_share_and_burst(0.02, 5.0), NoLoss(), Bernoulli(1.0)]
+    bursts = GilbertElliott.from_share_and_burst(0.02, 5.0)
+    assert losses == [bursts, NoLoss(), bursts._replace(loss_good=1.0, loss_bad=1.0)]
+
+
+@pytest.mark.parametrize("ends_ms", [21, 24, 30])
+def test_bursts_of_loss_are_the_same_whenever_an_outage_before_them_ended(
+    tmp_path: Path, ends_ms: int
+) -> None:
+    bursts = '[link]\nloss = "50%"\nburst = 20.0\n'
+    text = f"{bursts}[[step]]\nat = '10ms'\noutage = true\n[[step]]\nat = '{ends_ms}ms'\n"
+    with_outage: ScenarioLink[int] = ScenarioLink(scenario_of(tmp_path, text), 1)
+    without: ScenarioLink[int] = ScenarioLink(scenario_of(tmp_path, bursts), 1)
+    for number in range(100):
+        now_us = START_US + number * MS
+        fate, usual = (link.send("up", now_us, number, 100).fate for link in (with_outage, without))
+        assert fate is (Fate.LOST if 10 <= number < ends_ms else usual)
 
 
 def test_the_same_trace_is_one_object_in_every_step_and_direction(tmp_path: Path) -> None:

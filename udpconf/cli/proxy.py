@@ -321,6 +321,7 @@ class _Proxying:
             "clients": counters.clients,
             "flows_evicted": counters.flows_evicted,
             "not_sent": counters.not_sent,
+            "not_let_in": counters.not_let_in,
             # From 1, as people count; null until the first datagram.
             "step": None if counters.step is None else counters.step + 1,
         }

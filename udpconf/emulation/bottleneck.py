@@ -27,6 +27,10 @@ class Bottleneck(Protocol):
         """Take in a packet of so many bit-nanoseconds; when its last bit has left, in nanoseconds."""
         ...
 
+    def saved_work(self, now_ns: int) -> int:
+        """How many bit-nanoseconds would leave at once, because nothing was sent for a while."""
+        ...
+
     def take_over(self, now_ns: int, before: "Bottleneck") -> None:
         """Replace one that has been there until now."""
         ...
@@ -45,13 +49,12 @@ class ConstantRate:
         self.free_ns = max(now_ns - self._burst_ns, self.free_ns) + work // self._bps
         return max(now_ns, self.free_ns)
 
+    def saved_work(self, now_ns: int) -> int:
+        return min(max(0, now_ns - self.free_ns), self._burst_ns) * self._bps
+
     def take_over(self, now_ns: int, before: Bottleneck) -> None:
-        """What was saved up in a pause may still be spent; while packets wait there is nothing."""
-        if before.rate_bps is not None:
-            saved_ns = max(0, now_ns - before.free_ns) * before.rate_bps // self._bps
-            self.free_ns = now_ns - min(saved_ns, self._burst_ns)
-        elif before.free_ns > now_ns:
-            self.free_ns = now_ns
+        """What was saved up before may still be spent, as far as it fits the bucket."""
+        self.free_ns = now_ns - min(before.saved_work(now_ns) // self._bps, self._burst_ns)
 
 
 class TracedRate:
@@ -77,6 +80,9 @@ class TracedRate:
         self._left_bytes -= left
         self.free_ns = self._time_ns(self._next)
         return self.free_ns
+
+    def saved_work(self, now_ns: int) -> int:
+        return 0
 
     def take_over(self, now_ns: int, before: Bottleneck) -> None:
         """Whatever was before, the trace has its own times."""

@@ -10,7 +10,7 @@ from typing import Any, NamedTuple
 
 from udpconf.emulation.jitter import JitterShape
 from udpconf.emulation.link import LinkConditions
-from udpconf.emulation.loss import Bernoulli, LossModel, TraceLoss, loss_model
+from udpconf.emulation.loss import Bernoulli, GilbertElliott, LossModel, TraceLoss, loss_model
 from udpconf.emulation.rate_trace import parse_rate_trace
 from udpconf.emulation.units import (
     UnitError,
@@ -155,10 +155,18 @@ def idle_words(links: Iterable[Description]) -> list[tuple[str, str]]:
 
 
 def _loss(values: Mapping[str, Any]) -> LossModel:
+    model = _usual_loss(values)
+    if not values.get("outage"):
+        return model
+    # A model of bursts goes on below the outage: what it does afterwards must not depend on when that ended.
+    return (
+        model._replace(loss_good=1.0, loss_bad=1.0) if isinstance(model, GilbertElliott) else Bernoulli(1.0)
+    )
+
+
+def _usual_loss(values: Mapping[str, Any]) -> LossModel:
     if "loss_trace" in values and ("loss" in values or "burst" in values):
         raise ValueError("both loss and loss_trace say what is lost; leave one of them out")
-    if values.get("outage"):
-        return Bernoulli(1.0)
     if "loss_trace" in values:
         trace: TraceLoss = values["loss_trace"]
         return trace

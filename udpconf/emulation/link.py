@@ -4,7 +4,8 @@
 
 The order is that of `tc netem`: a lost packet takes no capacity. Every random decision draws from a stream of its own,
 the same number of times for each packet, whether or not its condition is on. So the luck of the n-th packet depends on
-the seed and n alone, never on time or on what the other conditions are.
+the seed and n alone, never on time or on what the other conditions are. (Where neighbours are alike, in bursts of loss or
+in correlated jitter, it depends on the packets before, too: on those since the condition is on.)
 """
 
 import random
@@ -62,6 +63,8 @@ class LinkConditions(NamedTuple):
         ):
             raise ValueError("a rate trace has at least one opportunity and a length")
         check_probability("jitter_correlation", self.jitter_correlation)
+        if self.jitter_correlation == 1:
+            raise ValueError("a jitter_correlation of 100% would give all packets the same delay; take less")
         check_probability("reorder", self.reorder)
         check_probability("duplicate", self.duplicate)
         check_probability("corrupt", self.corrupt)

@@ -152,6 +152,8 @@ def loss_words(loss: LossModel) -> list[str]:
     if isinstance(loss, Bernoulli):
         return [f"loss random {percent(loss.share)}"]
     if isinstance(loss, GilbertElliott):
+        if loss.loss_good == loss.loss_bad:  # an outage; the kernel keeps no memory over a change anyway
+            return [f"loss random {percent(loss.loss_good)}"]
         chances = (loss.p_good_to_bad, loss.p_bad_to_good, loss.loss_bad, loss.loss_good)
         return [f"loss gemodel {' '.join(percent(chance) for chance in chances)}"]
     raise ScenarioError(f"tc netem cannot lose packets as {type(loss).__name__} does")

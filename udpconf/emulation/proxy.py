@@ -11,6 +11,7 @@ Give it a process of its own where that matters.
 """
 
 import contextlib
+import errno
 import select
 import socket
 import sys
@@ -28,6 +29,7 @@ Address = tuple[str, int] | tuple[str, int, int, int]
 # Pairs of client and listening port. select() takes descriptors up to 1023 (512 of them on Windows), and the process
 # around may have some of its own. When full, the one that was idle longest makes room.
 FLOWS_MAX = 256
+SELECT_DESCRIPTORS = 1024  # FD_SETSIZE; Windows counts sockets instead
 # Listening ports; with the flows they stay below Windows' 512.
 PORTS_MAX = 240
 # Datagrams of one socket in a row, before the others and the timers get their turn: some 0.3 ms of work.
@@ -52,8 +54,10 @@ class ProxyCounters(NamedTuple):
     flows: int  # pairs of client and listening port that are open now
     flows_evicted: int  # closed to make room for a new one
     clients: int  # flows of the first listening port: addresses that were seen there
-    not_sent: (
-        int  # out of a link, but the socket would not take them (buffer full, flow evicted, nobody listening)
+    # Out of a link, but the socket would not take them (buffer full, flow evicted, nobody listening).
+    not_sent: int
+    not_let_in: (
+        int  # no socket could be opened for the client (descriptors used up, no route): they were in no link
     )
     up_queue_us: int  # how long a datagram that came now would wait for its turn at the bottleneck
     down_queue_us: int
@@ -104,9 +108,10 @@ class UdpProxy:
 
     Raises:
         ValueError: more than PORTS_MAX listening ports, or a value of the scenario is out of range.
+        OSError: the process has too many files open.
 
-    start() raises OSError, with the address in its message, if a port is in use or an address cannot be resolved.
-    stop() may be called from any other thread, any number of times. A proxy runs once.
+    start() raises OSError, with the address in its message, if a port is in use or an address cannot be resolved; and
+    after stop(). stop() may be called from any other thread, any number of times. A proxy runs once.
     """
 
     def __init__(
@@ -127,10 +132,12 @@ class UdpProxy:
         self._flow_of: dict[int, Flow] = {}
         self._flows_evicted = 0
         self._not_sent = 0
+        self._not_let_in = 0
         # Held by the thread while it works, not while it waits, so that counters are of one instant.
         self._lock = threading.Lock()
         self._stopping = False
         self._wake_receive, self._wake_send = socket.socketpair()
+        check_selectable(self._wake_receive, self._wake_send)
         self._thread = threading.Thread(target=self._run, name="udp-proxy", daemon=True)
 
     @property
@@ -149,12 +156,15 @@ class UdpProxy:
                 flows_evicted=self._flows_evicted,
                 clients=len(self._listeners[0].flows) if self._listeners else 0,
                 not_sent=self._not_sent,
+                not_let_in=self._not_let_in,
                 up_queue_us=self._link.up.queue_us(now_us),
                 down_queue_us=self._link.down.queue_us(now_us),
                 step=self._link.step if self._link.up.counters.sent else None,
             )
 
     def start(self) -> None:
+        if self._stopping:
+            raise OSError(errno.ESHUTDOWN, "a proxy runs once; this one was stopped")
         addresses: dict[str, Address] = {}  # a name is looked up once, not for each of a hundred ports
         try:
             for port, (host, target_port) in self._targets.items():
@@ -267,12 +277,12 @@ class UdpProxy:
         try:
             sock = new_socket(family)
         except OSError:  # out of descriptors: this client waits, the others go on
-            self._not_sent += 1
+            self._not_let_in += 1
             return None
         try:
             sock.connect(listener.target)
         except OSError:  # no route
-            self._not_sent += 1
+            self._not_let_in += 1
             sock.close()
             return None
         flow = Flow(listener, client, sock)
@@ -318,8 +328,19 @@ def resolve(host: str, port: int) -> tuple[socket.AddressFamily, Address]:
     raise socket.gaierror(socket.EAI_NONAME, f"{host} has neither an IPv4 nor an IPv6 address")
 
 
+def check_selectable(*sockets: socket.socket) -> None:
+    """Close the sockets and raise OSError if select() cannot wait for them."""
+    if sys.platform != "win32" and any(sock.fileno() >= SELECT_DESCRIPTORS for sock in sockets):
+        for sock in sockets:
+            sock.close()
+        raise OSError(
+            errno.EMFILE, f"this process has {SELECT_DESCRIPTORS} files open, more than a proxy can bear"
+        )
+
+
 def new_socket(family: socket.AddressFamily) -> socket.socket:
     sock = socket.socket(family, socket.SOCK_DGRAM)
+    check_selectable(sock)
     sock.setblocking(False)
     # Linux cuts the plain options to its limits (208 KiB by default) and gives root more; macOS refuses too much.
     options = [socket.SO_RCVBUF, socket.SO_SNDBUF]

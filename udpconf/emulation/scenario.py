@@ -60,12 +60,6 @@ def of_conditions(up: LinkConditions, down: LinkConditions | None = None, name: 
     return Scenario(name, name, "", (Step(0, up, up if down is None else down),), None)
 
 
-def conditions_at(scenario: Scenario, elapsed_us: int) -> tuple[LinkConditions, LinkConditions]:
-    """Up and down, so long after the first packet."""
-    step = scenario.steps[step_at(scenario, elapsed_us)]
-    return step.up, step.down
-
-
 def step_at(scenario: Scenario, elapsed_us: int) -> int:
     """The number of the step that holds then, from 0."""
     if scenario.repeat_us is not None:

@@ -29,7 +29,7 @@ class BridgeCounters(NamedTuple):
 
     late: int  # deliveries more than LATE_US after they were due
     latest_us: int  # the worst of all
-    not_written: int  # the device would not take them
+    not_written: int  # out of the link, but the device would not take them; the log has no delivery of them
 
 
 class TunBridge:
@@ -92,7 +92,7 @@ class TunBridge:
                 continue
             now_us = monotonic_us()
             if is_icmp_error(packet):
-                self._write(tun_to, packet)
+                self._written(tun_to, packet)
                 continue
             verdict = self._link.send(direction, now_us, packet, len(packet))
             if self._log is not None:
@@ -106,7 +106,9 @@ class TunBridge:
                 delivery = link.poll_numbered(direction, now_us)  # also when idle: the next step may be due
                 if delivery is None:
                     break
-                self._write(tun, delivery.packet)
+                if not self._written(tun, delivery.packet):
+                    self._not_written += 1
+                    continue
                 late_us = now_us - delivery.due_us
                 self._latest_us = max(self._latest_us, late_us)
                 if late_us > LATE_US:
@@ -114,14 +116,15 @@ class TunBridge:
                 if self._log is not None:
                     self._log.delivered(direction, delivery, now_us)
 
-    def _write(self, tun: int, packet: bytes) -> None:
+    def _written(self, tun: int, packet: bytes) -> bool:
         try:
             os.write(tun, packet)
+            return True
         except OSError as error:
             # The device's queue is full, the namespace goes down, or the flipped bit was in the IP version.
             if error.errno not in {errno.EAGAIN, errno.ENOBUFS, errno.EIO, errno.EINVAL}:
                 raise
-            self._not_written += 1
+            return False
 
 
 class LinkLog:

@@ -66,13 +66,13 @@ def main(arguments: Sequence[str] | None = None) -> int:
             raise ValueError("two programs are needed: netem/lab-net [scenario] [options] -- A -- B")
         link: ScenarioLink[bytes] = ScenarioLink(scenario_of(options), options.seed, damage=flip_bit)
     except ValueError as error:
-        print(f"lab-net: {error}", file=sys.stderr)
+        say(str(error))
         return EXIT_CONFIGURATION if isinstance(error, ScenarioError) else EXIT_USAGE
     try:
         check_possible()
         for command in (command_a, command_b):
             if shutil.which(command[0]) is None:
-                print(f"lab-net: there is no program called {command[0]}", file=sys.stderr)
+                say(f"there is no program called {command[0]}")
                 return EXIT_NO_SUCH_COMMAND
         with contextlib.ExitStack() as stack:
             log = None
@@ -80,23 +80,27 @@ def main(arguments: Sequence[str] | None = None) -> int:
                 try:
                     log = stack.enter_context(open(options.log, "w", buffering=LOG_BUFFER_BYTES))  # noqa: PTH123
                 except OSError as error:
-                    print(
-                        f"lab-net: the log {options.log} cannot be written: {error.strerror}", file=sys.stderr
-                    )
+                    say(f"the log {options.log} cannot be written: {error.strerror}")
                     return EXIT_CONFIGURATION
             signals = stack.enter_context(noted_signals())
             if stale := clear_stale():
-                print(f"lab-net: cleared what a killed run had left: {', '.join(stale)}", file=sys.stderr)
+                say(f"cleared what a killed run had left: {', '.join(stale)}")
             a = stack.enter_context(namespace("a", ADDRESS_A))
             b = stack.enter_context(namespace("b", ADDRESS_B))
             bridge = TunBridge(a.tun, b.tun, link, log)
             code = run_programs(bridge, signals, a, command_a, b, command_b)
     except (LabUnavailableError, OSError) as error:
-        print(f"lab-net: {error}", file=sys.stderr)
+        say(str(error))
         return EXIT_UNAVAILABLE
     if not options.quiet:
-        print(summary(link, bridge), file=sys.stderr)
+        say(summary(link, bridge))
     return code
+
+
+def say(sentence: str) -> None:
+    """To stderr; if nobody reads that any more, the programs' exit code still counts."""
+    with contextlib.suppress(OSError):
+        print(f"lab-net: {sentence}", file=sys.stderr)
 
 
 def run_programs(
@@ -121,7 +125,7 @@ def run_programs(
                 watched.remove(program_a.descriptor)
                 code = exit_code(program_a.process.returncode)
                 if code != 0 and signals.received is None:
-                    print(f"lab-net: A has ended with code {code}; B goes on", file=sys.stderr)
+                    say(f"A has ended with code {code}; B goes on")
         programs = [program_b, program_a]
         if signals.received == signal.SIGINT:
             wait_for(bridge, programs, AFTER_INTERRUPT_US)
@@ -243,7 +247,9 @@ def summary(link: ScenarioLink[bytes], bridge: TunBridge) -> str:
         return f"{text}, {counters.corrupted} corrupted" if counters.corrupted else text
 
     own = bridge.counters
+    not_written = f", {own.not_written} not taken by the device" if own.not_written else ""
     return (
-        f"lab-net: {words('B to A', link.up.counters)}; {words('A to B', link.down.counters)}; "
+        f"{words('B to A', link.up.counters)}; {words('A to B', link.down.counters)}; "
         f"{own.late} delivered more than {LATE_US / 1000:g} ms late, the worst {own.latest_us / 1000:.1f} ms"
+        f"{not_written}"
     )
