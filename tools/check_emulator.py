@@ -36,19 +36,19 @@ CALLS = 3
 CALL_BAR_S = 3.0
 
 
-def show(console: Console, results: dict[str, tuple[Scenario, list[Row]]]) -> None:
+def show(console: Console, results: list[tuple[Scenario, list[Row]]]) -> None:
     """A line for each scenario, step and direction: each figure as asked for and as measured."""
     table = Table(title="asked for / measured", box=SIMPLE)
     for heading in ("scenario", "from s", "way", *COLUMNS, "others", "worst"):
         table.add_column(heading, no_wrap=True)
-    for name, (scenario, rows) in results.items():
+    for scenario, rows in results:
         for step, way in sorted(
             {(row.step, row.way) for row in rows}, key=lambda key: (key[0], WAYS.index(key[1]))
         ):
             line = [row for row in rows if (row.step, row.way) == (step, way)]
             cells = {row.what: _cell(row) for row in line}
             table.add_row(
-                name,
+                scenario.name,
                 f"{scenario.steps[step].at_us / SECOND:g}",
                 way,
                 *(cells.get(what, "") for what in COLUMNS),
@@ -99,17 +99,17 @@ def main(argv: list[str] | None = None) -> int:
     console.width = max(console.width, WIDTH_MIN)
     if arguments.call:
         return time_call(console, arguments.seed)
-    results: dict[str, tuple[Scenario, list[Row]]] = {}
+    results: list[tuple[Scenario, list[Row]]] = []
     try:
         scenarios = [load_scenario(name) for name in arguments.scenario or scenario_names()]
     except ScenarioError as error:
         print(f"check_emulator: {error}", file=sys.stderr)
         return 3
     for scenario in track(scenarios, "in virtual time", console=Console(stderr=True), transient=True):
-        results[scenario.name] = (scenario, check(scenario, arguments.packets, arguments.seed))
+        results.append((scenario, check(scenario, arguments.packets, arguments.seed)))
     show(console, results)
-    wrong = [f"{name}, {row.what}" for name, (_, rows) in results.items() for row in rows if not row.right]
-    figures = sum(len(rows) for _, rows in results.values())
+    wrong = [f"{scenario.name}, {row.what}" for scenario, rows in results for row in rows if not row.right]
+    figures = sum(len(rows) for _, rows in results)
     print(
         f"{figures} figures, {len(wrong)} off by more than {STANDARD_ERRORS} standard errors, twice {wrong or ''}"
     )

@@ -2,6 +2,7 @@
 
 from collections.abc import Callable
 from math import erf, sqrt
+from pathlib import Path
 
 import pytest
 
@@ -147,6 +148,31 @@ def test_the_tool_shows_a_table_and_says_how_many_figures_are_wrong(
     told = capsys.readouterr().out
     assert "loss-5" in told
     assert "8 figures, 0 off by more than 3 standard errors" in told
+
+
+def test_two_files_of_the_same_name_are_both_checked(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    files = [tmp_path / folder / "kitchen.toml" for folder in ("here", "there")]
+    for file, delay in zip(files, ("1ms", "2ms"), strict=True):
+        file.parent.mkdir()
+        file.write_text(f'title = "kitchen"\nsource = "none"\n[link]\ndelay = "{delay}"\n')
+    assert main([*map(str, files), "--packets", "1000"]) == 0
+    told = capsys.readouterr().out
+    assert " 1/1 " in told
+    assert " 2/2 " in told
+
+
+def test_a_file_that_says_what_cannot_be_is_a_sentence(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """A correlation of 100 % was a division by nothing."""
+    file = tmp_path / "same.toml"
+    file.write_text('title = "same"\nsource = "none"\n[link]\njitter = "4ms"\njitter_correlation = "100%"\n')
+    assert main([str(file), "--packets", "1000"]) == 3
+    told = capsys.readouterr().err
+    assert told.startswith("check_emulator: The scenario")
+    assert "jitter_correlation" in told
 
 
 @pytest.mark.parametrize(
