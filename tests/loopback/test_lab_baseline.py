@@ -1,5 +1,6 @@
 """The plain TCP way in the lab loses nothing, however late it is."""
 
+import socket
 import threading
 from collections.abc import Iterator
 from typing import Any, cast
@@ -10,7 +11,7 @@ from numpy.typing import NDArray
 
 from tools.lab import baseline_tcp
 from tools.lab.devices import Camera, Screen
-from tools.lab.plan import Plan
+from tools.lab.plan import PORT, Plan
 
 HERE = "127.0.0.77"
 PLAN = Plan("tcp", "", "", 2.0, 50, 8000, None, sound=False, sample_every=10)
@@ -23,14 +24,15 @@ class Still:
 
     def __init__(self) -> None:
         self.taken: list[tuple[int, int, int]] = []
+        self.pictures = [np.full((48, 64, 3), grey, np.uint8) for grey in GREYS]
 
     def begin(self) -> None:
         pass
 
     def __iter__(self) -> Iterator[tuple[int, NDArray[np.uint8]]]:
-        for number, grey in enumerate(GREYS):
+        for number, image in enumerate(self.pictures):
             self.taken.append((number, 0, 0))
-            yield 0, np.full((48, 64, 3), grey, np.uint8)
+            yield 0, image
 
 
 class Slow:
@@ -68,3 +70,16 @@ def test_the_sender_stays_until_all_of_its_pictures_have_been_shown(monkeypatch:
     sender.join(PATIENCE_S)
     receiver.join(PATIENCE_S)
     assert shown_when_the_sender_ended == GREYS
+
+
+def test_a_connection_that_stands_still_ends_the_run_and_not_the_patience_of_the_lab(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setenv("LAB_PEER", HERE)
+    monkeypatch.setattr(baseline_tcp, "_DRAIN_PATIENCE_S", 0.2)
+    noise = np.random.default_rng(1).integers(0, 256, (1080, 1920, 3), np.uint8)
+    camera = Still()
+    camera.pictures = [noise] * 100  # 1 MB each, more than the kernel's buffers hold
+    with socket.create_server((HERE, PORT)):  # nobody reads
+        counters = baseline_tcp.send(PLAN._replace(seconds=0.0), cast("Camera", camera))
+    assert 0 < len(counters["sizes"]) < len(camera.pictures)

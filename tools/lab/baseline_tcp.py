@@ -15,13 +15,14 @@ from typing import Any
 import numpy as np
 
 from tools.lab.devices import Camera, Ended, Screen
-from tools.lab.plan import PORT, Plan
+from tools.lab.plan import FPS, PORT, Plan
 from udpconf.media.native import cv2
 
 _LENGTH = struct.Struct(">I")
 _CONNECT_PATIENCE_S = 30
 # Megabytes may wait in the socket when the last picture has been taken. They come late, they are not lost: so long is
-# waited for them, 2 MB at 1.6 Mbit/s.
+# waited for them, 2 MB at 1.6 Mbit/s. And so long for a connection that stands still by then; what it holds counts as
+# skipped.
 _DRAIN_PATIENCE_S = 10
 # The receiver is told to end when the sender has.
 _IDLE_S = 30
@@ -33,15 +34,17 @@ def send(plan: Plan, camera: Camera) -> dict[str, Any]:
     options = [cv2.IMWRITE_JPEG_QUALITY, plan.quality]
     with _connect(os.environ["LAB_PEER"]) as connection:
         connection.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
-        connection.settimeout(None)
         camera.begin()
-        for _, image in camera:
-            jpeg = cv2.imencode(".jpg", image, options)[1].tobytes()
-            sizes.append((camera.taken[-1][0], len(jpeg) + _LENGTH.size))
-            connection.sendall(_LENGTH.pack(len(jpeg)) + jpeg)
-        connection.shutdown(socket.SHUT_WR)
-        connection.settimeout(_DRAIN_PATIENCE_S)
+        until = time.monotonic() + plan.frames / FPS + _DRAIN_PATIENCE_S
         with contextlib.suppress(TimeoutError):
+            for _, image in camera:
+                jpeg = cv2.imencode(".jpg", image, options)[1].tobytes()
+                sizes.append((camera.taken[-1][0], len(jpeg) + _LENGTH.size))
+                # After several losses in a row TCP waits for twice as long each time, a minute in the end.
+                connection.settimeout(max(0.001, until - time.monotonic()))
+                connection.sendall(_LENGTH.pack(len(jpeg)) + jpeg)
+            connection.shutdown(socket.SHUT_WR)
+            connection.settimeout(_DRAIN_PATIENCE_S)
             connection.recv(1)  # the receiver closes when it has shown everything
     return {"sizes": sizes}
 

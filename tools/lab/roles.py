@@ -21,7 +21,7 @@ def run(role: str, plan_path: str) -> Never:
     """``send`` or ``receive``, told on the command line."""
     plan = load(Path(plan_path))
     signal.signal(signal.SIGINT, lambda *_: os._exit(130))  # the lab says what there is to say
-    watchdog = threading.Timer(plan.seconds + _PATIENCE_S, os._exit, (1,))
+    watchdog = threading.Timer(plan.seconds + _PATIENCE_S, give_up, (role,))
     watchdog.daemon = True
     watchdog.start()
     if role == "send":
@@ -38,6 +38,11 @@ def run(role: str, plan_path: str) -> Never:
     sys.stdout.flush()
     # No goodbye: the server is asked for its numbers only afterwards, and would have forgotten them.
     os._exit(0)
+
+
+def give_up(role: str) -> None:
+    print(f"lab: the program to {role} has not come to an end.", file=sys.stderr, flush=True)
+    os._exit(1)
 
 
 def end(number: int, frame: object) -> None:
