@@ -4,18 +4,23 @@ They are written down anew here, apart from the emulator, which draws random num
 """
 
 from bisect import bisect_left, bisect_right
+from collections.abc import Sequence
 from math import exp, factorial, sqrt
 from statistics import NormalDist
+from typing import Literal
 
 from udpconf.emulation.jitter import JitterShape
-from udpconf.emulation.link import LinkConditions
+from udpconf.emulation.link import DEFAULT_QUEUE_US, LinkConditions
 from udpconf.emulation.loss import Bernoulli, GilbertElliott, LossModel, TraceLoss
 from udpconf.emulation.rate_trace import OPPORTUNITY_BYTES, RateTrace
+from udpconf.emulation.scenario import Step
 
 SECOND = 1_000_000
 STANDARD_ERRORS = 3
 # Terms of Mehler's series; at r = 0.99 the rest is below a per cent.
 SERIES_TERMS = 60
+# Of packets: a score of 7, for delays that cannot be. Chosen.
+SMALLEST_SHARE = 1e-12
 _NORMAL = NormalDist()
 
 
@@ -24,8 +29,14 @@ def loss_share(model: LossModel) -> float:
     if isinstance(model, Bernoulli):
         return model.share
     if isinstance(model, GilbertElliott):
-        return model.loss_good + model.bad_share * (model.loss_bad - model.loss_good)
+        return model.loss_good + _bad_share(model) * (model.loss_bad - model.loss_good)
     return sum(model.pattern) / len(model.pattern) if isinstance(model, TraceLoss) else 0.0
+
+
+def _bad_share(model: GilbertElliott) -> float:
+    """Of the packets, those that meet the bad state: in balance as many leave it as enter it, b q = (1 - b) p."""
+    p, q = model.p_good_to_bad, model.p_bad_to_good
+    return p / (p + q) if p + q > 0 else 0.0
 
 
 def loss_error(model: LossModel, packets: int) -> float:
@@ -37,7 +48,8 @@ def loss_error(model: LossModel, packets: int) -> float:
     share = loss_share(model)
     variance = share * (1 - share)
     if isinstance(model, GilbertElliott) and (change := model.p_good_to_bad + model.p_bad_to_good) > 0:
-        between = model.bad_share * (1 - model.bad_share) * (model.loss_bad - model.loss_good) ** 2
+        bad = _bad_share(model)
+        between = bad * (1 - bad) * (model.loss_bad - model.loss_good) ** 2
         variance += 2 * between * (1 - change) / change
     if isinstance(model, TraceLoss):
         return (
@@ -88,6 +100,12 @@ def delay_quantile_us(c: LinkConditions, quantile: float) -> int:
     return above
 
 
+def normal_score(c: LinkConditions, delay_us: int) -> float:
+    """The Gaussian number behind a delay, in the middle of those that are rounded to it."""
+    share = (delay_share(c, delay_us) + delay_share(c, delay_us - 1)) / 2
+    return _NORMAL.inv_cdf(min(max(share, SMALLEST_SHARE), 1 - SMALLEST_SHARE))
+
+
 def correlated_variance(share: float, correlation: float) -> float:
     """How much the variance of "so many are below this" grows when the Gaussian numbers behind follow an AR(1) process.
 
@@ -117,6 +135,25 @@ def until_opportunity_us(trace: RateTrace, at_us: int) -> int:
     return due_ms * 1000 - into_us
 
 
+def trace_begins_us(steps: Sequence[Step], way: Literal["up", "down"], step: int) -> int:
+    """When, in the first round, a step's recorded rate begins: with the first of the steps that have this one on end."""
+    trace: RateTrace | None = getattr(steps[step], way).rate_trace
+    while step and getattr(steps[step - 1], way).rate_trace is trace:
+        step -= 1
+    return steps[step].at_us
+
+
+def queue_bytes(c: LinkConditions) -> float | None:
+    """How much waits where a queue is full; None: no rate, or one that does not say it."""
+    rate_bps = c.rate_bps if c.rate_trace is None else c.rate_trace.mean_bps
+    if rate_bps is None or (c.rate_trace is not None and c.queue_us is not None):
+        return None
+    limits = [] if c.queue_bytes is None else [c.queue_bytes]
+    if c.queue_us is not None:
+        limits.append(c.queue_us * rate_bps / 8 / SECOND)
+    return min(limits, default=DEFAULT_QUEUE_US * rate_bps / 8 / SECOND)
+
+
 def peak_bps(c: LinkConditions) -> float | None:
     """The rate, or the highest of a trace over some of its opportunities."""
     if c.rate_trace is None:
@@ -127,7 +164,7 @@ def peak_bps(c: LinkConditions) -> float | None:
 
 
 def asked_bytes(c: LinkConditions, from_us: int, to_us: int) -> float:
-    """What may leave between two instants, if enough waits; a trace began at 0."""
+    """What may leave between two instants, if enough waits; counted from the beginning of the trace, if there is one."""
     if c.rate_trace is None:
         assert c.rate_bps is not None
         return c.rate_bps * (to_us - from_us) / 8 / SECOND
