@@ -1,7 +1,7 @@
 #!/usr/bin/env python3
 """Does the link emulator do what its scenarios ask for? Sends packets in virtual time and compares, within chance.
 
-    tools/check_emulator.py                       every shipped scenario, 10^6 packets each: some minutes
+    tools/check_emulator.py                       every shipped scenario, 10^6 packets each: a quarter of an hour
     tools/check_emulator.py wifi-bursts dsl --packets 100000
     tools/check_emulator.py --call                how long 60 s of a call take in virtual time
 

@@ -4,10 +4,10 @@ Three passes over a scenario, each step and direction for itself, of which only 
 when: single bytes, too far apart to meet each other (emulator_sparse.py), more than the link carries (emulator_flood.py),
 and pairs that might overtake each other (emulator_order.py). What is asked for is in link_expectations.py, by formula.
 
-Chance. A figure is right within three standard errors, and some 1 in 370 is outside by chance, a few more where the
-numbers are small. So if one is outside, all is measured once more with other luck, and it is wrong if it is outside again:
-one in 100 000. Of a run of 400 such figures one in hundreds has one that is called wrong by chance. What has no chance in it
-(no overtaking, the books) is wrong at once.
+Chance. A figure is right within three standard errors, and 1 in 370 is outside by chance (with fifteen seeds it was 5 of some
+1900). So if one is outside, all is measured once more with other luck, and it is wrong if it is outside again: of the 200 or
+so figures with chance in them that the shipped scenarios have, one is outside in every second run, and called wrong in one of
+500. What has no chance in it (rate, queue, order, the books) is wrong at once, or has a bound in place of three errors.
 
 Not checked: how the file is read, beyond its words for loss (scenario_words.py). "Asked for" is what the emulator's own
 reader made of delays, rates, queues and times; tests of units and of scenario files look at that, with examples. Nor the

@@ -148,7 +148,7 @@ def queue_bytes(c: LinkConditions) -> float | None:
     rate_bps = c.rate_bps if c.rate_trace is None else c.rate_trace.mean_bps
     if rate_bps is None or (c.rate_trace is not None and c.queue_us is not None):
         return None
-    limits = [] if c.queue_bytes is None else [c.queue_bytes]
+    limits = [] if c.queue_bytes is None else [float(c.queue_bytes)]
     if c.queue_us is not None:
         limits.append(c.queue_us * rate_bps / 8 / SECOND)
     return min(limits, default=DEFAULT_QUEUE_US * rate_bps / 8 / SECOND)
