@@ -333,7 +333,7 @@ def test_what_waits_leaves_at_the_rate_of_the_new_step() -> None:
     for number in range(3):
         link.send("up", START_US, number, 1000)
     assert link.poll_delivery("up", START_US + 100 * MS) == 0
-    assert link.due_us("up") == START_US + 101 * MS
+    assert link.up.poll_timeout() == START_US + 101 * MS
 
 
 def test_another_scenario_may_be_put_in_while_packets_are_under_way() -> None:

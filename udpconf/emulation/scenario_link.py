@@ -59,10 +59,6 @@ class ScenarioLink(Generic[PacketT]):
         self.advance(now_us)
         return (self.up if direction == "up" else self.down).poll_numbered(now_us)
 
-    def due_us(self, direction: Direction) -> int | None:
-        """When the direction's next packet comes out, or None if nothing is on its way."""
-        return (self.up if direction == "up" else self.down).poll_timeout()
-
     def poll_timeout(self) -> int | None:
         """When the next packet comes out of either direction or the next step begins, or None."""
         times = (self.up.poll_timeout(), self.down.poll_timeout(), self._next_us)
