@@ -19,7 +19,7 @@ conditions = st.builds(
     delay_us=st.integers(0, 50_000),
     jitter_us=st.integers(0, 30_000),
     jitter_shape=st.sampled_from(JitterShape),
-    jitter_correlation=shares,
+    jitter_correlation=st.floats(0, 1, exclude_max=True),
     keep_order=st.booleans(),
     loss=st.builds(loss_model, shares) | st.just(TraceLoss((True, False, False))),
     burst_bytes=st.sampled_from([0, 3000]),
