@@ -105,8 +105,10 @@ def test_a_shard_that_contradicts_its_frame_is_refused_and_costs_nothing(buffer:
     assert buffer.handle_shard(now_us, liar, 3 * FRAME_US) is ShardFate.REFUSED
     other = shards[0]._replace(payload=b"something else")
     assert buffer.handle_shard(now_us, other, 3 * FRAME_US) is ShardFate.REFUSED
-    parity = shards[1]._replace(shard_index=shards[1].data_shards)
-    assert buffer.handle_shard(now_us, parity, 3 * FRAME_US) is ShardFate.REFUSED
+    larger = shards[1]._replace(data_shards=shards[1].data_shards + 1)
+    assert buffer.handle_shard(now_us, larger, 3 * FRAME_US) is ShardFate.REFUSED
+    more_blocks = shards[1]._replace(block=1, blocks=2)
+    assert buffer.handle_shard(now_us, more_blocks, 3 * FRAME_US) is ShardFate.REFUSED
     for shard in shards[1:]:
         assert buffer.handle_shard(now_us, shard, 3 * FRAME_US) is ShardFate.USED
     assert drain(buffer)[0].encoded.complete

@@ -14,6 +14,7 @@ from udpconf.limits import (
     PICTURE_MAX_WIDTH,
     SHARDS_PER_FRAME_MAX,
 )
+from udpconf.proto.erasure_code import ErasureCode
 from udpconf.proto.packetizer import packetize
 from udpconf.proto.reassembly import OpenFrame, ReassemblyBudget, ShardFate, StreamBudget
 from udpconf.proto.server import ServerConfig, ServerEndpoint
@@ -79,7 +80,7 @@ def test_the_intervals_of_a_picture(over: int, fits: bool) -> None:
 @pytest.mark.parametrize(("over", "fits"), AROUND)
 def test_the_bytes_of_an_open_frame(over: int, fits: bool) -> None:
     first, second = packetize(picture(0, 0), 0)[:2]
-    frame = OpenFrame(first, 0, 0)
+    frame = OpenFrame(ErasureCode(), first, 0, 0)
     budget = StreamBudget(ReassemblyBudget())
     assert frame.add(first._replace(payload=bytes(FRAME_MAX_BYTES - 10)), 0, budget) is ShardFate.USED
     fate = frame.add(second._replace(payload=bytes(10 + over)), 0, budget)
@@ -89,11 +90,12 @@ def test_the_bytes_of_an_open_frame(over: int, fits: bool) -> None:
 @pytest.mark.parametrize(("over", "fits"), AROUND)
 def test_the_shards_of_an_open_frame(over: int, fits: bool) -> None:
     description = FrameDescription(Codec.LZ4, 3840, 2160, 0, Subsampling.S444, 128)
-    shard = VideoShard(0, 0, 0, 1, 0, 1, 0, description, 0, 1, b"x")
-    frame = OpenFrame(shard, 0, 0)
+    shard = VideoShard(0, 0, 0, 255, 0, 255, 0, description, 0, 1, b"x")
+    frame = OpenFrame(ErasureCode(), shard, 0, 0)
     budget = StreamBudget(ReassemblyBudget())
     fates = [
-        frame.add(shard._replace(first_interval=n), 0, budget) for n in range(SHARDS_PER_FRAME_MAX + over)
+        frame.add(shard._replace(first_interval=n, block=n // 255, shard_index=n % 255), 0, budget)
+        for n in range(SHARDS_PER_FRAME_MAX + over)
     ]
     assert (fates[-1] is ShardFate.USED) is fits
     assert set(fates[:-1]) == {ShardFate.USED}

@@ -9,6 +9,7 @@ from collections import OrderedDict, deque
 
 from udpconf.frames import ReceivedFrame
 from udpconf.limits import MS, OPEN_FRAMES_MAX, SECOND
+from udpconf.proto.erasure_code import ErasureCode
 from udpconf.proto.playout import PlayoutDelay
 from udpconf.proto.reassembly import OpenFrame, ReassemblyBudget, ShardFate, StreamBudget
 from udpconf.proto.stats import VideoCounters
@@ -31,12 +32,14 @@ class JitterBuffer:
         self.counters = VideoCounters()
         self.playout = PlayoutDelay()
         self._budget = StreamBudget(budget)
+        self._code = ErasureCode()
         self._latency_us = latency_us
         # Lip sync may hold frames back, to be shown with the sound of their moment.
         self._hold_us = 0
         self._open: OrderedDict[int, OpenFrame] = OrderedDict()
         self._due: deque[ReceivedFrame] = deque()
         self._released_id: int | None = None
+        self._released_whole = False
 
     # --- inputs ---
 
@@ -53,8 +56,11 @@ class JitterBuffer:
         counters.shards_received += 1
         frame_id = shard.frame_id
         if self._released_id is not None and frame_id <= self._released_id:
-            counters.shards_late += 1
             self.playout.handle_arrival(now_us, frame_id, capture_us)
+            if frame_id == self._released_id and self._released_whole:
+                counters.shards_duplicate += 1  # parity that was not needed, mostly
+                return ShardFate.DUPLICATE
+            counters.shards_late += 1
             return ShardFate.LATE
         frame = self._open.get(frame_id)
         fresh = frame is None
@@ -130,7 +136,7 @@ class JitterBuffer:
     def _open_frame(self, now_us: int, shard: VideoShard, capture_us: int) -> OpenFrame:
         grace_us = FIRST_DATAGRAM_GRACE_US if self.playout.learnt else FIRST_FRAME_GRACE_US
         deadline_us = max(capture_us + self.target_us, now_us + grace_us)
-        frame = OpenFrame(shard, capture_us, deadline_us)
+        frame = OpenFrame(self._code, shard, capture_us, deadline_us)
         newest = next(reversed(self._open)) if self._open else None
         self._open[shard.frame_id] = frame
         if newest is not None and shard.frame_id < newest:
@@ -150,8 +156,10 @@ class JitterBuffer:
             counters.frames_skipped += frame_id - self._released_id - 1
         self._released_id = frame_id
         self.playout.handle_arrival(frame.last_arrival_us, frame_id, frame.capture_us)
-        self._budget.give_back(frame.coded_bytes)
+        self._budget.give_back(frame.held_bytes)
+        counters.shards_recovered += frame.shards_recovered
         encoded = frame.encoded()
+        self._released_whole = encoded.complete
         if encoded.complete:
             counters.frames_whole += 1
         else:

@@ -13,6 +13,8 @@ from udpconf.limits import (
     SHARDS_PER_FRAME_MAX,
     STREAM_REASSEMBLY_MAX_BYTES,
 )
+from udpconf.proto.erasure_code import SHARDS_PER_BLOCK_MAX, ErasureCode
+from udpconf.proto.parity import recovered_shards
 from udpconf.wire.frames import VideoShard
 
 
@@ -58,55 +60,79 @@ class StreamBudget:
         self.give_back(self._used_bytes)
 
 
+class _Block:
+    """What came of one block of a frame, by index."""
+
+    __slots__ = ("data", "data_shards", "decoded", "parity")
+
+    def __init__(self, data_shards: int) -> None:
+        self.data_shards = data_shards
+        self.data: dict[int, VideoShard] = {}
+        self.parity: dict[int, VideoShard] = {}
+        self.decoded = False  # one attempt, or a peer with made-up parity could keep a core busy
+
+    @property
+    def missing(self) -> int:
+        """How many more shards, whichever, would give all of it."""
+        return self.data_shards - len(self.data) - len(self.parity)
+
+
 class OpenFrame:
     """A frame that still waits for shards, or for its turn."""
 
     __slots__ = (
+        "_block_count",
+        "_blocks",
+        "_code",
         "_covered",
         "_interval_count",
-        "_segments",
+        "_shards",
         "capture_us",
         "coded_bytes",
         "deadline_us",
         "description",
         "frame_id",
+        "held_bytes",
         "last_arrival_us",
+        "shards_recovered",
     )
 
-    def __init__(self, shard: VideoShard, capture_us: int, deadline_us: int) -> None:
+    def __init__(self, code: ErasureCode, shard: VideoShard, capture_us: int, deadline_us: int) -> None:
         self.frame_id = shard.frame_id
         self.description: FrameDescription = shard.description
         self.capture_us = capture_us
         self.deadline_us = deadline_us
         self.last_arrival_us = 0
-        self.coded_bytes = 0
-        self._segments: dict[int, Segment] = {}
+        self.coded_bytes = 0  # of the picture
+        self.held_bytes = 0  # with parity, out of the budget
+        self.shards_recovered = 0
+        self._code = code
+        self._blocks: dict[int, _Block] = {}
+        self._block_count = shard.blocks
+        self._shards = 0
         self._covered = 0
         self._interval_count = shard.description.interval_count
 
     def add(self, shard: VideoShard, now_us: int, budget: StreamBudget) -> ShardFate:
-        if shard.shard_index >= shard.data_shards:
-            return ShardFate.REFUSED  # parity: nobody sends any yet
+        """Take a shard in, and recover what can be recovered with it."""
         if shard.description is not self.description and shard.description != self.description:
             return ShardFate.REFUSED
-        present = self._segments.get(shard.first_interval)
-        if present is not None:
-            return ShardFate.DUPLICATE if present.data == shard.payload else ShardFate.REFUSED
-        size = len(shard.payload)
-        if (
-            self._covered + shard.interval_count > self._interval_count
-            or self.coded_bytes + size > FRAME_MAX_BYTES
-            or len(self._segments) >= SHARDS_PER_FRAME_MAX
-            or not budget.take(size)
-        ):
+        block = self._blocks.get(shard.block)
+        if block is None:
+            if shard.blocks != self._block_count:
+                return ShardFate.REFUSED
+            block = self._blocks[shard.block] = _Block(shard.data_shards)
+        elif shard.data_shards != block.data_shards:
             return ShardFate.REFUSED
-        self._segments[shard.first_interval] = Segment(
-            shard.first_interval, shard.interval_count, shard.payload
-        )
-        self._covered += shard.interval_count
-        self.coded_bytes += size
-        self.last_arrival_us = now_us
-        return ShardFate.USED
+        if shard.shard_index >= block.data_shards:
+            fate = self._add_parity(block, shard, budget)
+        else:
+            fate = self._add_data(block, shard, budget)
+        if fate is ShardFate.USED:
+            self.last_arrival_us = now_us
+            if block.parity and block.missing <= 0:
+                self._recover(block, budget)
+        return fate
 
     @property
     def complete(self) -> bool:
@@ -118,11 +144,61 @@ class OpenFrame:
 
     def encoded(self) -> EncodedFrame:
         """The frame as it stands. Intervals claimed twice by a hostile sender stay with the first claim in order."""
+        shards = [shard for block in self._blocks.values() for shard in block.data.values()]
+        shards.sort(key=_first_interval)
         segments: list[Segment] = []
         free_from = 0
-        for first in sorted(self._segments):
-            segment = self._segments[first]
-            if first >= free_from:
-                segments.append(segment)
-                free_from = first + segment.interval_count
+        for shard in shards:
+            if shard.first_interval >= free_from:
+                segments.append(Segment(shard.first_interval, shard.interval_count, shard.payload))
+                free_from = shard.first_interval + shard.interval_count
         return EncodedFrame(self.description, tuple(segments), self.capture_us)
+
+    def _add_data(self, block: _Block, shard: VideoShard, budget: StreamBudget) -> ShardFate:
+        present = block.data.get(shard.shard_index)
+        if present is not None:
+            same = present.payload == shard.payload and present.first_interval == shard.first_interval
+            return ShardFate.DUPLICATE if same else ShardFate.REFUSED
+        size = len(shard.payload)
+        if (
+            self._covered + shard.interval_count > self._interval_count
+            or self.coded_bytes + size > FRAME_MAX_BYTES
+            or not self._hold(size, budget)
+        ):
+            return ShardFate.REFUSED
+        block.data[shard.shard_index] = shard
+        self._covered += shard.interval_count
+        self.coded_bytes += size
+        return ShardFate.USED
+
+    def _add_parity(self, block: _Block, shard: VideoShard, budget: StreamBudget) -> ShardFate:
+        if block.decoded or len(block.data) == block.data_shards or shard.shard_index in block.parity:
+            return ShardFate.DUPLICATE  # nothing new is in it
+        size = len(shard.payload)
+        if shard.shard_index >= SHARDS_PER_BLOCK_MAX or not self._hold(size, budget):
+            return ShardFate.REFUSED
+        block.parity[shard.shard_index] = shard
+        return ShardFate.USED
+
+    def _hold(self, size: int, budget: StreamBudget) -> bool:
+        if self._shards >= SHARDS_PER_FRAME_MAX or not budget.take(size):
+            return False
+        self._shards += 1
+        self.held_bytes += size
+        return True
+
+    def _recover(self, block: _Block, budget: StreamBudget) -> None:
+        recovered = recovered_shards(self._code, block.data, block.parity)
+        block.decoded = True
+        size = sum(len(shard.payload) for shard in block.parity.values())
+        self._shards -= len(block.parity)
+        self.held_bytes -= size
+        budget.give_back(size)
+        block.parity.clear()
+        for shard in recovered:
+            if self._add_data(block, shard, budget) is ShardFate.USED:
+                self.shards_recovered += 1
+
+
+def _first_interval(shard: VideoShard) -> int:
+    return shard.first_interval

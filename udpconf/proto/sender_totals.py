@@ -4,10 +4,16 @@ A session begins its counts at nothing, and a client that loses its server begin
 goes on growing.
 """
 
-from udpconf.limits import DATAGRAM_DEFAULT_BYTES, MS
+from collections.abc import Sequence
+
+from udpconf.limits import DATAGRAM_DEFAULT_BYTES, MS, SECOND
 from udpconf.proto.session import Session
 from udpconf.proto.stats import Recent, SenderStats
-from udpconf.wire.frames import Feedback
+from udpconf.wire.frames import Feedback, VideoShard
+
+_LOSS_NOW_US = SECOND
+# Half of a fall is believed after some 14 frames.
+_PARITY_SHARE_GAIN = 0.05
 
 
 class SenderTotals:
@@ -15,31 +21,59 @@ class SenderTotals:
 
     Attributes:
         counts: what the endpoint counts itself; the rest of it is filled in by ``snapshot``.
+        parity_share: bytes of parity to a byte of data. Rises at once and falls slowly, so that who reserves room for it
+            is not surprised by the next frame.
     """
 
     def __init__(self) -> None:
         self.counts = SenderStats()
         self._recent = Recent()
-        self._loss = Recent()
+        self._loss, self._loss_now = Recent(), Recent(_LOSS_NOW_US)
         self._feedback: Feedback | None = None
         self._earlier_bytes = self._earlier_packets = 0  # of the sessions before this one
+        self.parity_share = 0.0
 
     def session_begins(self) -> None:
         """The server counts anew, too."""
         self._feedback = None
-        self._loss = Recent()
+        self._loss, self._loss_now = Recent(), Recent(_LOSS_NOW_US)
 
     def session_ends(self, session: Session) -> None:
         self._earlier_bytes += session.counters.bytes_sent
         self._earlier_packets += session.counters.packets_sent
 
+    def frame_sent(self, data: Sequence[VideoShard], parity: Sequence[VideoShard]) -> None:
+        self.counts.frames_sent += 1
+        self.counts.data_shards_sent += len(data)
+        self.counts.parity_shards_sent += len(parity)
+        share = sum(len(shard.payload) for shard in parity) / sum(len(shard.payload) for shard in data)
+        self.parity_share = max(share, self.parity_share + (share - self.parity_share) * _PARITY_SHARE_GAIN)
+
     def handle_feedback(self, now_us: int, feedback: Feedback) -> None:
         self._feedback = feedback
-        self._loss.mark(now_us, feedback.packets_received, feedback.packets_lost)
+        for loss in (self._loss, self._loss_now):
+            loss.mark(now_us, feedback.packets_received, feedback.packets_lost, feedback.loss_runs)
 
     def mark(self, now_us: int, session: Session) -> None:
         """Now and then, for the rate of the last seconds."""
         self._recent.mark(now_us, self._bytes_sent(session))
+
+    def expected_loss(self, now_us: int) -> tuple[float, float]:
+        """The share of packets that the path to the server loses, and in runs of how many on average.
+
+        Of the last 5 s and of the last one the worse: what has begun a second ago is to be met now.
+        """
+        return max(self._loss_in(self._loss, now_us), self._loss_in(self._loss_now, now_us))
+
+    def _loss_in(self, window: Recent, now_us: int) -> tuple[float, float]:
+        seen = self._feedback
+        if seen is None:
+            return 0.0, 1.0
+        totals = (seen.packets_received, seen.packets_lost, seen.loss_runs)
+        _, (received, lost, runs) = window.since(now_us, *totals)
+        if lost <= 0 or received + lost <= 0:  # what was missing has come after all
+            return 0.0, 1.0
+        return lost / (received + lost), max(1.0, lost / runs) if runs > 0 else 1.0
 
     def snapshot(self, now_us: int, session: Session | None) -> SenderStats:
         """``counts``, filled in; it is the same object each time."""
@@ -54,8 +88,7 @@ class SenderTotals:
         stats.sent_kbps = grown * 8 / 1000 / seconds if seconds else 0.0
         if self._feedback is not None:
             seen = self._feedback
-            _, (received, lost) = self._loss.since(now_us, seen.packets_received, seen.packets_lost)
-            stats.server_loss_share = max(0.0, lost) / (received + lost) if received + lost > 0 else 0.0
+            stats.server_loss_share, _ = self._loss_in(self._loss, now_us)
             stats.server_frames_whole = seen.frames_whole
             stats.server_frames_with_holes = seen.frames_with_holes
             stats.server_frames_skipped = seen.frames_skipped

@@ -67,6 +67,7 @@ class ServerClient:
         feedback = Feedback(
             self.session.main_received,
             self.session.packets_lost,
+            self.session.loss_runs,
             counters.shards_late,
             counters.frames_whole,
             counters.frames_with_holes,
@@ -74,7 +75,7 @@ class ServerClient:
             max(0, self.frames.target_us),
         )
         self._reported_shards = counters.shards_received
-        if self._reported is not None and feedback[3:6] == self._reported[3:6]:
+        if self._reported is not None and feedback[4:7] == self._reported[4:7]:
             return None  # no video, nothing to say
         self._reported = feedback
         return encode_feedback(feedback)
@@ -128,6 +129,7 @@ class ServerClient:
             shards_duplicate=video.shards_duplicate,
             shards_late=video.shards_late,
             shards_refused=video.shards_refused,
+            shards_recovered=video.shards_recovered,
             playout_delay_ms=self.frames.target_us / MS,
             audio_frames_received=audio.frames_received,
             audio_frames_from_copies=audio.frames_from_copies,

@@ -50,7 +50,16 @@ OUTBOX_MAX = 64
 class _ChannelState:
     """One channel's number spaces, ours and theirs."""
 
-    __slots__ = ("header_start", "highest", "inbound", "next_number", "outbound", "received", "window")
+    __slots__ = (
+        "gaps",
+        "header_start",
+        "highest",
+        "inbound",
+        "next_number",
+        "outbound",
+        "received",
+        "window",
+    )
 
     def __init__(self, outbound: PacketKey, inbound: PacketKey, header_start: bytes) -> None:
         self.header_start = header_start
@@ -59,6 +68,7 @@ class _ChannelState:
         self.next_number = 0
         self.highest: int | None = None
         self.received = 0
+        self.gaps = 0  # between packet numbers, when they came; reordering may have filled one since
         self.window = ReplayWindow()
 
 
@@ -114,6 +124,8 @@ class Session:
         state.window.mark(number)
         state.received += 1
         if state.highest is None or number > state.highest:
+            if state.highest is not None and number > state.highest + 1:
+                state.gaps += 1
             state.highest = number
         self.last_heard_us = now_us
         counters.packets_received += 1
@@ -226,6 +238,11 @@ class Session:
     def packets_lost(self) -> int:
         """Main-channel packets that have not come, as yet."""
         return self.packets_expected - self.main_received
+
+    @property
+    def loss_runs(self) -> int:
+        """In how many gaps they are missing, roughly: reordering makes gaps as well."""
+        return self._channels[Channel.MAIN].gaps
 
     @property
     def main_received(self) -> int:

@@ -19,6 +19,7 @@ class VideoCounters:
     shards_duplicate: int = 0
     shards_late: int = 0
     shards_refused: int = 0
+    shards_recovered: int = 0  # computed from parity; not among the received
     bytes_received: int = 0
     frames_whole: int = 0
     frames_with_holes: int = 0
@@ -52,14 +53,15 @@ class SessionCounters:
 class Recent:
     """Differences of growing totals over the last seconds."""
 
-    def __init__(self) -> None:
+    def __init__(self, window_us: int = RECENT_US) -> None:
+        self._window_us = window_us
         self._marks: deque[tuple[int, tuple[float, ...]]] = deque()
 
     def mark(self, now_us: int, *totals: float) -> None:
         if self._marks and now_us - self._marks[-1][0] < STEP_US:
             return
         self._marks.append((now_us, totals))
-        while len(self._marks) > 2 and now_us - self._marks[1][0] >= RECENT_US:
+        while len(self._marks) > 2 and now_us - self._marks[1][0] >= self._window_us:
             self._marks.popleft()
 
     def since(self, now_us: int, *totals: float) -> tuple[float, tuple[float, ...]]:
@@ -96,6 +98,7 @@ class ClientStats:
     shards_duplicate: int = 0
     shards_late: int = 0
     shards_refused: int = 0
+    shards_recovered: int = 0
     playout_delay_ms: float = 0.0
     audio_frames_received: int = 0
     audio_frames_from_copies: int = 0
@@ -122,6 +125,8 @@ class SenderStats:
     sent_kbps: float = 0.0
     datagram_bytes: int = DATAGRAM_DEFAULT_BYTES  # the largest that the path is known to carry, UDP payload
     frames_sent: int = 0
+    data_shards_sent: int = 0
+    parity_shards_sent: int = 0
     frames_dropped_away: int = 0  # accepted while there was no connection
     frames_dropped_pacer: int = 0
     frames_skipped_ceiling: int = 0  # left out because the ceiling had no room for them

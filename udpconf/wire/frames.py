@@ -47,7 +47,7 @@ _DESCRIPTION = struct.Struct(">BBHHH")  # codec and subsampling, quality, width,
 _VIDEO = struct.Struct(">BBIBBBBI8sBHH")
 _AUDIO = struct.Struct(">BHIB")
 _AUDIO_BLOCK = struct.Struct(">BH")
-_FEEDBACK = struct.Struct(">BIIIIIII")
+_FEEDBACK = struct.Struct(">BIIIIIIII")
 
 VIDEO_HEADER_BYTES = _VIDEO.size
 # A parity shard codes its data shards' places as well as their bytes: length u16, first interval u24, count u16.
@@ -119,6 +119,7 @@ class Feedback(NamedTuple):
 
     packets_received: int
     packets_lost: int
+    loss_runs: int  # gaps in the packet numbers: packets_lost in so many bursts
     shards_late: int
     frames_whole: int
     frames_with_holes: int
@@ -285,6 +286,8 @@ def _decode_video(plaintext: bytes, at: int) -> VideoShard:
         not payload or not interval_count or first_interval + interval_count > intervals
     ):
         raise MalformedPacket("intervals outside the picture")
+    if shard_index >= data_shards and len(payload) <= PARITY_PREFIX_BYTES:
+        raise MalformedPacket("parity of nothing")
     return VideoShard(
         stream,
         frame_id,

@@ -1,0 +1,159 @@
+"""Shards that nobody received come back from parity, with their places; made-up parity harms nothing."""
+
+import random
+
+import pytest
+
+from tests.pictures import picture
+from udpconf.frames import Codec, EncodedFrame, FrameDescription, Segment, Subsampling
+from udpconf.proto.erasure_code import ErasureCode
+from udpconf.proto.jitter_buffer import JitterBuffer
+from udpconf.proto.packetizer import packetize
+from udpconf.proto.parity import frame_parity, parity_shards
+from udpconf.proto.reassembly import OpenFrame, ReassemblyBudget, ShardFate, StreamBudget
+from udpconf.wire.envelope import MalformedPacket
+from udpconf.wire.frames import (
+    SHARD_PAYLOAD_BYTES,
+    VIDEO_HEADER_BYTES,
+    VideoShard,
+    decode_frames_untrusted,
+    encode_video,
+)
+
+CODE = ErasureCode()
+
+
+def shards_of(frame_id: int = 0) -> list[VideoShard]:
+    return packetize(picture(frame_id, 0), frame_id)
+
+
+def take(shards: list[VideoShard]) -> tuple[OpenFrame, list[ShardFate]]:
+    budget = StreamBudget(ReassemblyBudget())
+    frame = OpenFrame(CODE, shards[0], 0, 0)
+    return frame, [frame.add(shard, 0, budget) for shard in shards]
+
+
+@pytest.mark.parametrize("seed", range(20))
+def test_any_shards_as_many_as_there_is_data_give_the_frame_back(seed: int) -> None:
+    data = shards_of()
+    k = len(data)
+    everything = data + parity_shards(CODE, data, range(k, 2 * k))
+    came = random.Random(seed).sample(everything, k)
+    frame, fates = take(came)
+    assert frame.complete
+    assert set(fates) == {ShardFate.USED}
+    assert frame.encoded() == take(data)[0].encoded()
+    assert frame.shards_recovered == k - sum(shard.shard_index < k for shard in came)
+
+
+def test_the_last_shard_that_is_needed_may_be_data_or_parity() -> None:
+    data = shards_of()
+    parity = parity_shards(CODE, data, [len(data)])
+    for order in (parity + data[1:], data[1:] + parity):
+        frame, _ = take(order)
+        assert frame.complete
+        assert frame.shards_recovered == 1
+
+
+def test_parity_that_brings_nothing_new_is_a_duplicate() -> None:
+    data = shards_of()
+    parity = parity_shards(CODE, data, [len(data)])
+    assert take(data + parity)[1][-1] is ShardFate.DUPLICATE
+    assert take(data[2:] + parity + parity)[1][-1] is ShardFate.DUPLICATE
+
+
+def test_a_shard_that_comes_after_it_was_recovered_is_a_duplicate() -> None:
+    data = shards_of()
+    parity = parity_shards(CODE, data, [len(data)])
+    assert take(data[1:] + parity + data[:1])[1][-1] is ShardFate.DUPLICATE
+
+
+def test_the_longest_parity_fits_the_datagram_of_the_longest_data() -> None:
+    data = shards_of()
+    full = data[0]._replace(payload=bytes(SHARD_PAYLOAD_BYTES))
+    (parity,) = parity_shards(CODE, [full, *data[1:]], [len(data)])
+    assert len(encode_video(parity)) == VIDEO_HEADER_BYTES + SHARD_PAYLOAD_BYTES + 7
+
+
+def test_parity_survives_the_wire() -> None:
+    data = shards_of()
+    for shard in parity_shards(CODE, data, [len(data), 254]):
+        assert decode_frames_untrusted(encode_video(shard)) == [shard]
+
+
+@pytest.mark.parametrize("seed", range(50))
+def test_made_up_parity_costs_its_own_frame_at_most(seed: int) -> None:
+    rng = random.Random(seed)
+    data = shards_of()
+    k = len(data)
+    made_up = [
+        data[0]._replace(
+            shard_index=rng.randint(k, 255), payload=rng.randbytes(rng.choice([0, 6, 7, 40, 1200]))
+        )
+        for _ in range(3)
+    ]
+    came = data[2:] + made_up + data[:2]
+    frame, fates = take(came)
+    assert len(fates) == len(came)
+    encoded = frame.encoded()
+    covered = [
+        n
+        for segment in encoded.segments
+        for n in range(segment.first_interval, segment.first_interval + segment.interval_count)
+    ]
+    assert len(covered) == len(set(covered))
+    assert set(covered) <= set(range(encoded.description.interval_count))
+    assert {segment.data for segment in encoded.segments} >= {shard.payload for shard in data[2:]}, seed
+
+
+def test_parity_is_held_within_the_streams_share_and_given_back() -> None:
+    server = ReassemblyBudget()
+    buffer = JitterBuffer(server, None)
+    data = shards_of()
+    parity = parity_shards(CODE, data, range(len(data), len(data) + 3))
+    for shard in data[4:] + parity:
+        buffer.handle_shard(0, shard, 0)
+    assert server.used_bytes == sum(len(shard.payload) for shard in data[4:] + parity)
+    buffer.handle_timeout(10**9)
+    assert server.used_bytes == 0
+    assert buffer.counters.frames_with_holes == 1
+
+
+def test_parity_that_was_made_up_is_computed_with_once() -> None:
+    """Each attempt costs up to a millisecond, and a peer could pay for it with a datagram of 60 bytes."""
+    data = shards_of()
+    made_up = [data[0]._replace(shard_index=len(data) + n, payload=bytes([n]) * 60) for n in range(3)]
+    frame, fates = take(data[1:] + made_up)
+    assert not frame.complete
+    assert fates[-3:] == [ShardFate.USED, ShardFate.DUPLICATE, ShardFate.DUPLICATE]
+    assert frame.held_bytes == frame.coded_bytes
+
+
+def test_parity_without_a_symbol_is_malformed() -> None:
+    (parity,) = parity_shards(CODE, shards_of(), [len(shards_of())])
+    for size, fits in ((0, False), (7, False), (8, True)):
+        encoded = encode_video(parity._replace(payload=parity.payload[:size]))
+        if fits:
+            assert decode_frames_untrusted(encoded)
+        else:
+            with pytest.raises(MalformedPacket):
+                decode_frames_untrusted(encoded)
+
+
+def test_parity_behind_a_frame_that_was_whole_is_a_duplicate_and_not_late() -> None:
+    buffer = JitterBuffer(ReassemblyBudget(), None)
+    data = shards_of()
+    for shard in data + parity_shards(CODE, data, [len(data)]):
+        buffer.handle_shard(0, shard, 0)
+    assert (buffer.counters.shards_duplicate, buffer.counters.shards_late) == (1, 0)
+
+
+def test_a_frame_as_large_as_they_may_be_recovers_all_that_it_lost() -> None:
+    description = FrameDescription(Codec.LZ4, 3840, 2160, 0, Subsampling.S444, 1200)
+    segments = tuple(Segment(n, 1, bytes([n % 256]) * 900) for n in range(description.interval_count))
+    data = packetize(EncodedFrame(description, segments, 0), 0)
+    rng = random.Random(1)
+    came = [shard for shard in data + frame_parity(CODE, data, 0.2, 1.0) if rng.random() > 0.15]
+    frame, fates = take(came)
+    assert ShardFate.REFUSED not in fates
+    assert frame.complete
