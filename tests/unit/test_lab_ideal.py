@@ -3,8 +3,8 @@
 import numpy as np
 
 from tools.lab.figures import Shown, frozen_us
-from tools.lab.ideal import SentFrame, ideal_us
-from tools.lab.link_log import CONTROL, MEDIA, NEVER, SOUND, Packets
+from tools.lab.ideal import SentFrame, ideal_us, with_parity
+from tools.lab.link_log import CONTROL, MEDIA, NEVER, PARITY, SOUND, Packets
 
 SECOND = 1_000_000
 
@@ -31,8 +31,20 @@ def test_without_overhead_a_frame_with_a_lost_packet_is_never_whole() -> None:
 
 def test_with_overhead_any_k_packets_do() -> None:
     sent = packets((10, 110), (11, NEVER), (12, 112), (13, 113), (14, 130))
-    assert ideal_us([SentFrame(0, 10)], sent, media(sent), data_share=0.8) == {0: 130}
-    assert ideal_us([SentFrame(0, 10)], sent, media(sent), data_share=0.6) == {0: 113}
+    kinds = np.array([MEDIA, MEDIA, MEDIA, MEDIA, PARITY])
+    assert ideal_us([SentFrame(0, 10)], sent, kinds) == {0: 130}
+    kinds[3] = PARITY
+    assert ideal_us([SentFrame(0, 10)], sent, kinds) == {0: 113}
+
+
+def test_parity_is_known_by_its_length() -> None:
+    sent_us = np.array([10, 11, 12, 13, 40, 41, 42])
+    size = np.array([900, 1000, 1007, 1007, 800, 1000, 70])
+    sent = Packets(sent_us, sent_us + 100, size)
+    kinds = np.array([MEDIA] * 6 + [CONTROL])
+    found = with_parity([SentFrame(0, 10), SentFrame(1, 40)], sent, kinds)
+    assert found.tolist() == [MEDIA, MEDIA, PARITY, PARITY, MEDIA, MEDIA, CONTROL]
+    assert kinds.tolist() == [MEDIA] * 6 + [CONTROL]
 
 
 def test_sound_and_control_hold_no_picture() -> None:

@@ -35,6 +35,7 @@ def run(scenario: str = "loss-2", program: str = "udpconf", **changes: Any) -> d
         "ideal_share": 0.0,
         "wire_media_kbps": 1.0,
         "wire_sound_kbps": 1.0,
+        "wire_parity_kbps": 1.0,
         "wire_control_kbps": 1.0,
         "timeline": {"step_s": 0.5, "scenario_steps_s": [0.7], **dict.fromkeys(names, bins)},
         **changes,

@@ -13,7 +13,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from tools.lab import barcode, chirp, quality
-from tools.lab.ideal import SentFrame, ideal_us
+from tools.lab.ideal import SentFrame, ideal_us, with_parity
 from tools.lab.link_log import CONTROL, KINDS, NEVER, Packets, read_link_log
 from tools.lab.plan import FPS, WARM_UP_S, Plan
 from udpconf.proto.path_mtu import PROBE_SIZES
@@ -95,6 +95,8 @@ def figures(plan: Plan, originals: NDArray[np.uint8]) -> dict[str, Any]:
     datagram_bytes = notes.sent_counters.get("datagram_bytes")
     probe_bytes = None if datagram_bytes is None else datagram_bytes + IP_UDP_BYTES
     forward = notes.up.kinds(plan.program, forward=True, probe_bytes=probe_bytes)
+    if plan.program == "udpconf":
+        forward = with_parity(notes.taken, notes.up, forward)
     ideal = _ideal_latencies_us(notes, forward)
     return {
         **_pictures(notes),

@@ -15,8 +15,8 @@ _SOUND_MAX_BYTES = 300
 # TCP without data, from a sender that gets none: IP 20, TCP 20, timestamps 12.
 _TCP_EMPTY_BYTES = 52
 
-CONTROL, SOUND, MEDIA = range(3)
-KINDS = ("control", "sound", "media")
+CONTROL, SOUND, MEDIA, PARITY = range(4)
+KINDS = ("control", "sound", "media", "parity")
 NEVER = np.iinfo(np.int64).max
 
 

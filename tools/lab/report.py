@@ -6,6 +6,7 @@ from pathlib import Path
 from statistics import median
 from typing import Any, NamedTuple
 
+from tools.lab.link_log import KINDS
 from tools.lab.results import ResultsError, read
 from tools.lab.svg import Axis, Line, chart, round_up
 
@@ -177,7 +178,7 @@ def with_shares(run: dict[str, Any]) -> dict[str, Any]:
     return {
         **run,
         **{f"{kind}_share": run[field] / run["frames"] for kind, field in counts.items()},
-        "wire_kbps": sum(run[f"wire_{kind}_kbps"] for kind in ("media", "sound", "control")),
+        "wire_kbps": sum(run.get(f"wire_{kind}_kbps", 0) for kind in KINDS),
     }
 
 

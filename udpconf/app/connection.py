@@ -100,6 +100,11 @@ class Connection:
         return self._driven.endpoint.segment_max_bytes
 
     @property
+    def parity_share(self) -> float:
+        """What parity adds to the bytes of a frame at present."""
+        return self._driven.endpoint.parity_share
+
+    @property
     def error(self) -> ConnectError | None:
         """Why there will be no session again, or None while there is hope."""
         failure = self._failure

@@ -240,13 +240,14 @@ class Sender:
             raise error
 
     def _video_kbps(self) -> float:
-        """What the probes of the path leave of the ceiling, and sound, for as long as there is any."""
+        """What the probes of the path leave of the ceiling, and sound, for as long as there is any, and parity."""
         ceiling_kbps = self._max_bitrate_kbps - _PROBES_KBPS
+        protected = 1 + self._connection.parity_share
         if self._sound_us is None or monotonic_us() - self._sound_us > SECOND:
-            return max(ceiling_kbps, _VIDEO_MIN_KBPS)
+            return max(ceiling_kbps / protected, _VIDEO_MIN_KBPS)
         packet_bytes = 2 * self._sound_bytes + _SOUND_OVERHEAD_BYTES
         sound_kbps = packet_bytes * _SOUND_PACKETS_PER_SECOND * 8 / 1000 * _SOUND_RESERVE
-        return max(ceiling_kbps - sound_kbps, _VIDEO_MIN_KBPS)
+        return max((ceiling_kbps - sound_kbps) / protected, _VIDEO_MIN_KBPS)
 
     def _post_audio(self, data: bytes, capture_us: int) -> None:
         self._sound_bytes += (len(data) - self._sound_bytes) * _SOUND_SMOOTHING

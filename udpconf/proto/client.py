@@ -20,9 +20,11 @@ from udpconf.proto.audio_binding import AudioBinding
 from udpconf.proto.audio_packets import AudioPacketizer
 from udpconf.proto.client_handshake import ClientHandshake
 from udpconf.proto.crypto import Direction
+from udpconf.proto.erasure_code import ErasureCode
 from udpconf.proto.events import AUDIO_PATH, MAIN_PATH, ClientEvent, Connected, Disconnected, Failed, Transmit
 from udpconf.proto.pacer import Pacer
 from udpconf.proto.packetizer import packetize
+from udpconf.proto.parity import frame_parity
 from udpconf.proto.room import Room
 from udpconf.proto.sender_totals import SenderTotals
 from udpconf.proto.session import Session
@@ -94,6 +96,7 @@ class ClientEndpoint:
         self._session: Session | None = None
         self._connection_id = bytes(8)
         self._pacer = Pacer(config.max_bitrate_kbps)
+        self._code = ErasureCode()
         self._audio = AudioPacketizer()
         self._binding = AudioBinding()
         self._transmits: deque[Transmit] = (
@@ -112,10 +115,10 @@ class ClientEndpoint:
         if self.state != "connected":
             self._totals.counts.frames_dropped_away += 1
             return
-        self._pacer.push(
-            [encode_video(shard) for shard in packetize(encoded, frame_id, self.segment_max_bytes)]
-        )
-        self._totals.counts.frames_sent += 1
+        data = packetize(encoded, frame_id, self.segment_max_bytes)
+        parity = frame_parity(self._code, data, *self._totals.expected_loss(now_us))
+        self._totals.frame_sent(data, parity)
+        self._pacer.push(map(encode_video, (*data, *parity)))
         self._drain_pacer(now_us)
 
     def send_audio(self, now_us: int, data: bytes, capture_us: int) -> None:
@@ -233,6 +236,11 @@ class ClientEndpoint:
         """The largest segment that fits a datagram on this path; any thread may read it."""
         session = self._session
         return shard_payload_bytes(DATAGRAM_DEFAULT_BYTES if session is None else session.datagram_bytes)
+
+    @property
+    def parity_share(self) -> float:
+        """What parity adds to the bytes of a frame at present, as a share of them; any thread may read it."""
+        return self._totals.parity_share
 
     # --- inside ---
 
