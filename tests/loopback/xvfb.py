@@ -47,6 +47,8 @@ class Xvfb:
                 f"{SCREEN[0]}x{SCREEN[1]}x24",
                 "-nolisten",
                 "tcp",
+                # A server that starts anew when its last client leaves turns away whoever connects meanwhile.
+                "-noreset",
             ],
             pass_fds=[write_end],
             stdout=subprocess.DEVNULL,
