@@ -6,6 +6,7 @@ import queue
 import signal
 import subprocess
 import sys
+import time
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -49,6 +50,27 @@ def display(screen: Xvfb, keys: "queue.Queue[str]") -> Iterator[Display]:
     shown.close()
 
 
+@pytest.fixture
+def painting(screen: Xvfb, tmp_path: Path) -> Iterator[Display]:
+    """A display whose window has painted, for tests that look at the screen.
+
+    On a busy machine the Qt in OpenCV's wheels (5.15.16 and 5.15.19, seen with xtrace) loses the events of some windows
+    that are being opened, MapNotify among them: such a window stays black whatever is shown in it, one in ten with
+    three programs a core. Nothing can be asked of it from here, so another one is opened.
+    """
+    for _ in range(8):
+        shown = Display("udpconf test", lambda key: None)
+        shown.show(canvas((1, 2, 3)))
+        deadline_s = time.monotonic() + PATIENCE_S / 8
+        while time.monotonic() < deadline_s:
+            if tuple(screen.screenshot(tmp_path / "first.png")[100, 100]) == (1, 2, 3):
+                yield shown
+                shown.close()
+                return
+        shown.close()
+    pytest.fail("no window painted anything")
+
+
 def wait_for_window(screen: Xvfb, title: str, *, there: bool = True) -> None:
     wait_until(lambda: (screen.find_window(title) is not None) == there, f"window {title!r}: not {there}")
 
@@ -63,11 +85,12 @@ def show_until_taken(display: Display, image: NDArray[np.uint8]) -> None:
     wait_until(lambda: display.shown > before, "not shown")
 
 
-def test_the_grid_is_on_the_screen_as_it_was_composed(display: Display, screen: Xvfb, tmp_path: Path) -> None:
+def test_the_grid_is_on_the_screen_as_it_was_composed(
+    painting: Display, screen: Xvfb, tmp_path: Path
+) -> None:
     colours = [(200, 40, 40), (40, 200, 40), (40, 40, 200)]
     tiles = [Tile(f"cam-{i}", "10.0.0.7:1", canvas(c), 0, 30.0, 0.5, i == 0) for i, c in enumerate(colours)]
-    show_until_taken(display, compose(tiles, 640, 360))
-    wait_for_window(screen, "udpconf test")
+    painting.show(compose(tiles, 640, 360))
 
     def painted() -> bool:
         shot = screen.screenshot(tmp_path / "grid.png")
@@ -162,18 +185,17 @@ def test_a_hung_window_never_makes_the_caller_wait(display: Display) -> None:
 
 
 def test_a_window_that_hung_for_a_while_shows_the_newest_picture(
-    display: Display, screen: Xvfb, tmp_path: Path
+    painting: Display, screen: Xvfb, tmp_path: Path
 ) -> None:
-    show_until_taken(display, canvas((1, 2, 3)))
-    os.kill(display._child.pid, signal.SIGSTOP)
+    os.kill(painting._child.pid, signal.SIGSTOP)
     for blue in range(200):
-        display.show(canvas((blue, 0, 0)))
-    display.show(canvas((0, 250, 0)))
-    os.kill(display._child.pid, signal.SIGCONT)
+        painting.show(canvas((blue, 0, 0)))
+    painting.show(canvas((0, 250, 0)))
+    os.kill(painting._child.pid, signal.SIGCONT)
     wait_until(
         lambda: tuple(screen.screenshot(tmp_path / "now.png")[100, 100]) == (0, 250, 0), "an old picture"
     )
-    assert display.shown < 10
+    assert painting.shown < 10
 
 
 def test_when_the_x_server_dies_everything_else_goes_on(
