@@ -118,6 +118,8 @@ class Conversation:
         self.tap: Callable[[str, bytes], bytes | None] | None = None
         # Sees every datagram that the link gets and gives: "up" or "down", the client's number, whether it comes out, bytes.
         self.on_datagram: Callable[[str, int, bool, bytes], None] | None = None
+        # Gets the server's events instead of server_events: every picture of a long call would be kept there, and the garbage
+        # collector would look at each of them again and again (a quarter of the time of 60 s).
         self.on_server_event: Callable[[ServerEvent], None] | None = None
         self._server_timeout_us: int | None = None
         self._server_timeout_known = False
@@ -293,8 +295,9 @@ class Conversation:
             event = server.poll_event()
             if event is None:
                 return
-            self.server_events.append((self.now_us, event))
-            if self.on_server_event is not None:
+            if self.on_server_event is None:
+                self.server_events.append((self.now_us, event))
+            else:
                 self.on_server_event(event)
             if isinstance(event, AudioPortWanted):
                 port = self._free_ports.pop(0) if self._free_ports else 0

@@ -9,7 +9,7 @@ from tests.conversation import SERVER_START_US, UDP_IP_BYTES, Conversation, Peer
 from udpconf.frames import OpusFrame
 from udpconf.limits import MS, SECOND
 from udpconf.proto.audio_jitter import FRAME_US, AudioJitterBuffer
-from udpconf.proto.events import AudioReceived, ClientJoined, VideoFrameDue
+from udpconf.proto.events import AudioReceived, VideoFrameDue
 from udpconf.proto.server_client import ServerClient
 from udpconf.wire.envelope import HEADER_BYTES, PROTECTED_BIT
 from udpconf.wire.frames import AUDIO, FEEDBACK, VIDEO
@@ -54,6 +54,7 @@ class Call:
         accepted_ids: of those the endpoint took.
         shown: in the order they were given out.
         hearing: the sound between network and loudspeaker, a buffer for each session.
+        shown_by_session: the ids of the frames.
         sounds_concealed: pieces of 10 ms that were made up.
         datagrams, wire_bytes: by direction, whether they came out of the link, and kind; with IP and UDP headers.
     """
@@ -67,6 +68,7 @@ class Call:
     sounds_received: int = 0
     sounds_concealed: int = 0
     hearing: list[AudioJitterBuffer] = field(default_factory=list)
+    shown_by_session: list[list[int]] = field(default_factory=list)
     datagrams: Counter[tuple[str, bool, str]] = field(default_factory=Counter)
     wire_bytes: Counter[tuple[str, bool, str]] = field(default_factory=Counter)
     video_on: bool = False
@@ -77,6 +79,11 @@ class Call:
 
     # --- what the story tells it ---
 
+    def join(self) -> None:
+        """A session begins."""
+        self.hearing.append(AudioJitterBuffer())
+        self.shown_by_session.append([])
+
     def count(self, direction: str, out: bool, datagram: bytes) -> None:
         key = (direction, out, kind_of(datagram))
         self.datagrams[key] += 1
@@ -86,6 +93,7 @@ class Call:
         encoded = event.frame.encoded
         there = sum(segment.interval_count for segment in encoded.segments)
         frame_id = event.frame.frame_id
+        self.shown_by_session[-1].append(frame_id)
         self.shown.append(
             Shown(
                 self.conversation.now_us,
@@ -228,7 +236,7 @@ class Call:
         video = [client.frames.counters for client in self.server_clients]
         equal("frames shown", len(ids), sum(c.frames_whole + c.frames_with_holes for c in video))
         equal("frames whole", self.whole, sum(c.frames_whole for c in video))
-        for client, session in zip(self.server_clients, self._shown_by_session(), strict=True):
+        for client, session in zip(self.server_clients, self.shown_by_session, strict=True):
             v = client.frames.counters
             fates = v.shards_used + v.shards_duplicate + v.shards_late + v.shards_refused
             equal("shards received and their fates", v.shards_received, fates)
@@ -247,16 +255,6 @@ class Call:
             fates = n.played + n.skipped + n.duplicate + n.late + n.dropped + len(buffer._waiting)
             equal("sound frames pushed and their fates", n.pushed, fates)
         return found
-
-    def _shown_by_session(self) -> list[list[int]]:
-        sessions: list[list[int]] = []
-        client_id = self.peer.endpoint.client_id
-        for _, event in self.conversation.server_events:
-            if isinstance(event, ClientJoined) and event.client_id == client_id:
-                sessions.append([])
-            elif isinstance(event, VideoFrameDue) and event.client_id == client_id:
-                sessions[-1].append(event.frame.frame_id)
-        return sessions
 
     def __str__(self) -> str:
         now_us = SERVER_START_US + self.conversation.now_us

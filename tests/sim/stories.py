@@ -21,7 +21,7 @@ from udpconf.emulation.link import LinkConditions
 from udpconf.emulation.scenario import Scenario, load_scenario, of_conditions
 from udpconf.frames import EncodedFrame
 from udpconf.limits import MS, SECOND
-from udpconf.proto.audio_jitter import FRAME_US, AudioJitterBuffer
+from udpconf.proto.audio_jitter import FRAME_US
 from udpconf.proto.client import ClientConfig
 from udpconf.proto.events import AudioReceived, ClientJoined, ServerEvent, VideoFrameDue
 
@@ -226,7 +226,7 @@ class Story:
                 self._listening = True
                 self._loudspeaker(now_us)
         elif isinstance(event, ClientJoined):
-            self._by_id[event.client_id].hearing.append(AudioJitterBuffer())
+            self._by_id[event.client_id].join()
 
     def _loudspeaker(self, at_us: int) -> None:
         for call in self._by_number:

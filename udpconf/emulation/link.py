@@ -216,17 +216,13 @@ class Link(Generic[PacketT]):
             self._corrupted += 1
             if self._damage is not None:
                 packet = self._damage(packet, where)
+        after_queue_us = max(0, c.delay_us + jitter)
+        held_back_us = c.reorder_us if held_back else 0
+        due_us = self._due_us(end_us + after_queue_us, held_back_us, keeps_order=c.keep_order)
         original = InFlight(
-            due_us=0,
-            order=2 * number,
-            keeps_order=c.keep_order,
-            after_queue_us=max(0, c.delay_us + jitter),
-            held_back_us=c.reorder_us if held_back else 0,
-            size_bytes=size_bytes,
-            packet=packet,
+            due_us, 2 * number, c.keep_order, after_queue_us, held_back_us, size_bytes, packet
         )
-        due_us = self._due_us(end_us, original)
-        heappush(self._in_flight, original._replace(due_us=due_us))
+        heappush(self._in_flight, original)
         if duplicated:
             self._duplicated += 1
             copy_us = due_us + copy_jitter_us
@@ -319,14 +315,14 @@ class Link(Generic[PacketT]):
         self._waiting_bytes += size_bytes
         return -(-end_ns // 1000)
 
-    def _due_us(self, end_us: int, item: InFlight[PacketT]) -> int:
-        """When a packet that leaves the bottleneck then is out; those behind it that keep their order come no earlier."""
-        due_us = end_us + item.after_queue_us
-        if item.keeps_order:
+    def _due_us(self, after_delay_us: int, held_back_us: int, *, keeps_order: bool) -> int:
+        """When a packet is out that would be then on its own; those behind it that keep their order come no earlier."""
+        due_us = after_delay_us
+        if keeps_order:
             due_us = max(due_us, self._order_floor_us)
-            if not item.held_back_us:
+            if not held_back_us:
                 self._order_floor_us = due_us
-        return due_us + item.held_back_us
+        return due_us + held_back_us
 
     def _new_bottleneck(self, now_ns: int) -> Bottleneck | None:
         c = self._conditions
@@ -367,7 +363,11 @@ class Link(Generic[PacketT]):
             due_us = item.due_us
             if number in end_us:
                 due_us = (
-                    original_us[number] + item.held_back_us if copy else self._due_us(end_us[number], item)
+                    original_us[number] + item.held_back_us
+                    if copy
+                    else self._due_us(
+                        end_us[number] + item.after_queue_us, item.held_back_us, keeps_order=item.keeps_order
+                    )
                 )
             elif item.keeps_order and not copy and not item.held_back_us:
                 self._order_floor_us = max(self._order_floor_us, due_us)
