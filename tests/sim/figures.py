@@ -56,7 +56,8 @@ class Call:
         hearing: the sound between network and loudspeaker, a buffer for each session.
         shown_by_session: the ids of the frames.
         sounds_concealed: pieces of 10 ms that were made up.
-        datagrams, wire_bytes: by direction, whether they came out of the link, and kind; with IP and UDP headers.
+        datagrams: by direction, whether they came out of the link, and kind.
+        wire_bytes: of those that were put in, with IP and UDP headers.
     """
 
     conversation: Conversation
@@ -87,7 +88,8 @@ class Call:
     def count(self, direction: str, out: bool, datagram: bytes) -> None:
         key = (direction, out, kind_of(datagram))
         self.datagrams[key] += 1
-        self.wire_bytes[key] += len(datagram) + UDP_IP_BYTES
+        if not out:
+            self.wire_bytes[key] += len(datagram) + UDP_IP_BYTES
 
     def show(self, event: VideoFrameDue) -> None:
         encoded = event.frame.encoded

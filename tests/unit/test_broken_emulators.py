@@ -71,8 +71,8 @@ def without_queue_limit(patch: pytest.MonkeyPatch) -> None:
 
 
 def without_order(patch: pytest.MonkeyPatch) -> None:
-    def due_us(self: Link[Any], end_us: int, item: InFlight[Any]) -> int:
-        return end_us + item.after_queue_us + item.held_back_us
+    def due_us(self: Link[Any], after_delay_us: int, held_back_us: int, *, keeps_order: bool) -> int:
+        return after_delay_us + held_back_us
 
     patch.setattr(Link, "_due_us", due_us)
 
@@ -80,8 +80,8 @@ def without_order(patch: pytest.MonkeyPatch) -> None:
 def always_in_order(patch: pytest.MonkeyPatch) -> None:
     usual = Link._due_us
 
-    def due_us(self: Link[Any], end_us: int, item: InFlight[Any]) -> int:
-        return usual(self, end_us, item._replace(keeps_order=True))
+    def due_us(self: Link[Any], after_delay_us: int, held_back_us: int, *, keeps_order: bool) -> int:
+        return usual(self, after_delay_us, held_back_us, keeps_order=True)
 
     patch.setattr(Link, "_due_us", due_us)
 
