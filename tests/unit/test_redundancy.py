@@ -1,6 +1,7 @@
 """Parity is bought where it saves the most picture for its bytes, and not at all where nothing is lost."""
 
 import random
+from functools import cache
 from itertools import islice, product
 from math import exp
 
@@ -8,7 +9,16 @@ import pytest
 
 from udpconf.emulation.loss import GilbertElliott
 from udpconf.proto.erasure_code import SHARDS_PER_BLOCK_MAX
-from udpconf.proto.redundancy import LOSS_MIN, PRICE, PRICE_RISE, fresh_area, loss_counts, parity_count
+from udpconf.proto.redundancy import (
+    LOSS_MIN,
+    LOST_FRAME,
+    PRICE,
+    PRICE_RISE,
+    fresh_area,
+    loss_counts,
+    parity_count,
+    repair_count,
+)
 
 
 def fresh_share(data_shards: int, parity: int, loss: float, burst: float) -> float:
@@ -83,3 +93,95 @@ def test_a_full_block_never_gets_more_parity_than_the_code_has(loss: float) -> N
     for data_shards in (100, 127, 128):
         for burst in (1.0, 3.0, 10.0):
             assert data_shards + parity_count(data_shards, loss, burst) <= SHARDS_PER_BLOCK_MAX
+
+
+# --- when more can be asked for ---
+
+
+def chance_of(pattern: tuple[bool, ...], loss: float) -> float:
+    """Of these packets lost and no others, each on its own."""
+    chance = 1.0
+    for lost in pattern:
+        chance *= loss if lost else 1 - loss
+    return chance
+
+
+def cost_of_playing(
+    policy: dict[tuple[int, int], int], missing: int, rounds: int, k: int, loss: float
+) -> float:
+    """What a frame costs on average when so many shards are sent in each situation: every pattern of losses is played."""
+    if missing == 0:
+        return 0.0
+    if rounds == 0:
+        return LOST_FRAME
+    sent = policy[missing, rounds]
+    cost = PRICE * sent / k
+    for pattern in product((False, True), repeat=sent):
+        left = max(0, missing - (sent - sum(pattern)))
+        cost += chance_of(pattern, loss) * cost_of_playing(policy, left, rounds - 1, k, loss)
+    return cost
+
+
+@pytest.mark.parametrize("step", [16, 22, 30])
+@pytest.mark.parametrize(
+    ("missing", "rounds", "k"), [(1, 1, 10), (2, 1, 10), (1, 2, 4), (2, 2, 10), (2, 2, 24)]
+)
+def test_an_answer_is_the_best_of_all_policies(step: int, missing: int, rounds: int, k: int) -> None:
+    """Bellman's recursion against brute force: all ways to answer in all situations that can come about."""
+    loss = exp(-step / 10)  # of those for which decisions are worked out
+    situations = [(n, r) for r in range(1, rounds) for n in range(1, missing + 1)] + [(missing, rounds)]
+    longest = missing + 4
+    costs: dict[int, float] = {}
+    for sent in product(*[range(n, longest + 1) for n, _ in situations]):
+        policy = dict(zip(situations, sent, strict=True))
+        cost = cost_of_playing(policy, missing, rounds, k, loss)
+        first = policy[missing, rounds]
+        costs[first] = min(cost, costs.get(first, cost))
+    # What is less likely than one in a thousand is rounded up to a lost frame, so equals may change places.
+    chosen = repair_count(missing, k, loss, rounds=rounds - 1)
+    if chosen > longest:
+        pytest.fail("the enumeration is too small for this case")
+    assert costs[chosen] <= min(costs.values()) + LOST_FRAME * 1e-3
+
+
+@pytest.mark.parametrize("k", [4, 10, 24])
+@pytest.mark.parametrize("step", [10, 20, 30])
+def test_parity_leaves_to_repair_what_repair_does_cheaper(k: int, step: int) -> None:
+    loss = exp(-step / 10)
+
+    @cache
+    def to_go(missing: int, rounds: int) -> float:
+        if not missing or not rounds:
+            return LOST_FRAME * (missing > 0)
+        return min(
+            PRICE * sent / k + after(sent, missing, rounds - 1) for sent in range(missing, missing + 17)
+        )
+
+    def after(sent: int, missing: int, rounds: int) -> float:
+        *_, chances = islice(loss_counts(loss, 1.0), sent)
+        return sum(
+            chance * to_go(max(0, missing - sent + lost), rounds) for lost, chance in enumerate(chances)
+        )
+
+    for rounds in (1, 2):
+        costs = []
+        for parity in range(k + 1):
+            overhead = parity / k
+            cost = PRICE * (overhead + PRICE_RISE * overhead**2)
+            costs.append(cost + after(k + parity, k, rounds))
+        assert costs[parity_count(k, loss, rounds=rounds)] <= min(costs) + LOST_FRAME * 1e-3
+
+
+def test_the_more_often_can_be_asked_the_less_is_sent_in_advance() -> None:
+    for k, loss in product((4, 12, 32, 128), (0.01, 0.05, 0.2)):
+        counts = [parity_count(k, loss, rounds=rounds) for rounds in range(4)]
+        assert counts == sorted(counts, reverse=True)
+        answers = [repair_count(2, k, loss, rounds=rounds) for rounds in range(4)]
+        assert answers == sorted(answers, reverse=True)
+        assert answers[-1] >= 2
+
+
+def test_an_answer_is_never_less_than_what_is_missing() -> None:
+    for missing, k in ((1, 1), (5, 12), (40, 100), (128, 128)):
+        assert repair_count(missing, k, 0.0) == missing
+        assert repair_count(missing, k, 0.3, burst=4.0) >= missing
