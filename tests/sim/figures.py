@@ -12,10 +12,11 @@ from udpconf.proto.audio_jitter import FRAME_US, AudioJitterBuffer
 from udpconf.proto.events import AudioReceived, VideoFrameDue
 from udpconf.proto.server_client import ServerClient
 from udpconf.wire.envelope import HEADER_BYTES, PROTECTED_BIT
-from udpconf.wire.frames import AUDIO, FEEDBACK, VIDEO
+from udpconf.wire.frames import ANSWERS_REPAIR, AUDIO, FEEDBACK, VIDEO
 
 AUDIO_CHANNEL_BIT = 0x10
-SHARD_INDEX_AT, DATA_SHARDS_AT = HEADER_BYTES + 8, HEADER_BYTES + 9  # in a packet with a VIDEO frame
+# In a packet with a VIDEO frame.
+SHARD_INDEX_AT, DATA_SHARDS_AT, COUNT_AT = HEADER_BYTES + 8, HEADER_BYTES + 9, HEADER_BYTES + 26
 
 
 def kind_of(datagram: bytes) -> str:
@@ -28,7 +29,9 @@ def kind_of(datagram: bytes) -> str:
     if datagram[0] & AUDIO_CHANNEL_BIT:
         return "sound" if frame == AUDIO else "control"
     if frame == VIDEO:
-        return "parity" if datagram[SHARD_INDEX_AT] >= datagram[DATA_SHARDS_AT] else "video"
+        if datagram[SHARD_INDEX_AT] < datagram[DATA_SHARDS_AT]:
+            return "video"
+        return "repair" if datagram[COUNT_AT] == ANSWERS_REPAIR else "parity"
     return "feedback" if frame == FEEDBACK else "control"
 
 

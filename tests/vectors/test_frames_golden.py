@@ -28,6 +28,7 @@ from udpconf.wire.frames import (
     Frame,
     Ping,
     Pong,
+    Repair,
     VideoShard,
     decode_frames_untrusted,
     encode_audio,
@@ -38,6 +39,7 @@ from udpconf.wire.frames import (
     encode_feedback,
     encode_ping,
     encode_pong,
+    encode_repair,
     encode_video,
 )
 
@@ -86,6 +88,12 @@ GOLDEN: list[tuple[Frame, bytes, str]] = [
         Feedback(1, 2, 3, 4, 5, 6, 7, 8),
         encode_feedback(Feedback(1, 2, 3, 4, 5, 6, 7, 8)),
         "12 00000001 00000002 00000003 00000004 00000005 00000006 00000007 00000008",
+    ),
+    (
+        Repair(0x01020304, 5, 6, 0x0708090A),
+        encode_repair(Repair(0x01020304, 5, 6, 0x0708090A)),
+        # type frame id block missing time left
+        "13    01020304 05    06      0708090a",
     ),
 ]
 

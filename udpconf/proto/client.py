@@ -20,15 +20,12 @@ from udpconf.proto.audio_binding import AudioBinding
 from udpconf.proto.audio_packets import AudioPacketizer
 from udpconf.proto.client_handshake import ClientHandshake
 from udpconf.proto.crypto import Direction
-from udpconf.proto.erasure_code import ErasureCode
 from udpconf.proto.events import AUDIO_PATH, MAIN_PATH, ClientEvent, Connected, Disconnected, Failed, Transmit
-from udpconf.proto.pacer import Pacer
-from udpconf.proto.packetizer import packetize
-from udpconf.proto.parity import frame_parity
 from udpconf.proto.room import Room
 from udpconf.proto.sender_totals import SenderTotals
 from udpconf.proto.session import Session
 from udpconf.proto.stats import SenderStats
+from udpconf.proto.video_sender import VideoSender
 from udpconf.wire.control import (
     CLIENT_ID_BYTES,
     RESUME_SECRET_BYTES,
@@ -47,8 +44,8 @@ from udpconf.wire.frames import (
     AudioBound,
     Control,
     Feedback,
+    Repair,
     encode_audio,
-    encode_video,
     shard_payload_bytes,
 )
 
@@ -95,8 +92,6 @@ class ClientEndpoint:
         self._retry_at_us: int | None = None
         self._session: Session | None = None
         self._connection_id = bytes(8)
-        self._pacer = Pacer(config.max_bitrate_kbps)
-        self._code = ErasureCode()
         self._audio = AudioPacketizer()
         self._binding = AudioBinding()
         self._transmits: deque[Transmit] = (
@@ -106,20 +101,18 @@ class ClientEndpoint:
         self._close_at_us: int | None = None
         self._goodbye_said = False
         self._totals = SenderTotals()
+        self._video = VideoSender(config.max_bitrate_kbps, self._totals)
         self._follow_handshake(now_us)  # the first HELLO leaves now, not when its resend is due
 
     # --- commands ---
 
     def send_frame(self, now_us: int, frame_id: int, encoded: EncodedFrame) -> None:
         """Queue a picture; without a session it is dropped and counted."""
-        if self.state != "connected":
+        if self.state != "connected" or self._session is None:
             self._totals.counts.frames_dropped_away += 1
             return
-        data = packetize(encoded, frame_id, self.segment_max_bytes)
-        parity = frame_parity(self._code, data, *self._totals.expected_loss(now_us))
-        self._totals.frame_sent(data, parity)
-        self._pacer.push(map(encode_video, (*data, *parity)))
-        self._drain_pacer(now_us)
+        self._video.send(now_us, frame_id, encoded, self.segment_max_bytes, self._session)
+        self._drain_video(now_us)
 
     def send_audio(self, now_us: int, data: bytes, capture_us: int) -> None:
         """Send 10 ms of Opus; until the audio channel is bound, which takes a round trip, it is dropped."""
@@ -168,6 +161,9 @@ class ClientEndpoint:
                 self._binding.handle_bound(frame)
             elif isinstance(frame, Feedback):
                 self._totals.handle_feedback(now_us, frame)
+            elif isinstance(frame, Repair) and self.state == "connected":
+                self._video.handle_repair(now_us, frame, session)
+                self._drain_video(now_us)
         if self.state == "reconnecting" and self._session is session and session.last_heard_us == now_us:
             self._resume(now_us, session)
         self._flush_session()
@@ -193,7 +189,7 @@ class ClientEndpoint:
                 self._lose(now_us, "nothing heard from the server for 2 s", keep_session=True)
             self._totals.mark(now_us, session)
             self._bind_audio(now_us, session)
-            self._drain_pacer(now_us)
+            self._drain_video(now_us)
             self._say_goodbye(now_us)
         self._flush_session()
 
@@ -215,7 +211,7 @@ class ClientEndpoint:
             times += (
                 self._session.poll_timeout(),
                 self._binding.poll_timeout(),
-                self._pacer.poll_timeout(),
+                self._video.poll_timeout(),
             )
         return min((time for time in times if time is not None), default=None)
 
@@ -223,7 +219,7 @@ class ClientEndpoint:
         """A snapshot; ``frames_replaced`` and the like belong to whoever feeds the endpoint."""
         counts = self._totals.counts
         counts.state = self.state
-        counts.frames_dropped_pacer = self._pacer.frames_dropped
+        counts.frames_dropped_pacer = self._video.frames_dropped
         return self._totals.snapshot(now_us, self._session)
 
     @property
@@ -289,7 +285,7 @@ class ClientEndpoint:
         self._connection_id = handshake.client_connection_id
         config = self._config
         self._session = Session(established.keys, Direction.CLIENT_TO_SERVER, established.session_id, now_us)
-        self._pacer.clear()
+        self._video.clear()
         self._binding = AudioBinding()  # the port before is another session's, perhaps another server's
         self._audio = AudioPacketizer()
         self._totals.session_begins()
@@ -339,7 +335,7 @@ class ClientEndpoint:
         if self.state == "connected":
             self._events.append(Disconnected(reason))
             self.state = "reconnecting"
-        self._pacer.clear()
+        self._video.clear()
         if not keep_session and self._session is not None:
             self._totals.session_ends(self._session)
             self._session = None
@@ -368,11 +364,11 @@ class ClientEndpoint:
         if self._config.video:
             session.probe_path(now_us)
 
-    def _drain_pacer(self, now_us: int) -> None:
+    def _drain_video(self, now_us: int) -> None:
         session = self._session
         if session is None:
             return
-        for plaintext in self._pacer.poll(now_us):
+        for plaintext in self._video.poll(now_us):
             self._transmits.append(Transmit(MAIN_PATH, None, session.seal(Channel.MAIN, plaintext)))
 
     def _say_goodbye(self, now_us: int) -> None:
@@ -380,7 +376,7 @@ class ClientEndpoint:
         if (
             self._close_at_us is not None
             and not self._goodbye_said
-            and self._pacer.idle
+            and self._video.idle
             and self._session is not None
         ):
             self._goodbye_said = True

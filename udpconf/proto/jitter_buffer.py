@@ -12,8 +12,10 @@ from udpconf.limits import MS, OPEN_FRAMES_MAX, SECOND
 from udpconf.proto.erasure_code import ErasureCode
 from udpconf.proto.playout import PlayoutDelay
 from udpconf.proto.reassembly import OpenFrame, ReassemblyBudget, ShardFate, StreamBudget
+from udpconf.proto.repair_timer import UNSEEN_MAX, RepairTimer
+from udpconf.proto.rtt import RoundTrip
 from udpconf.proto.stats import VideoCounters
-from udpconf.wire.frames import VideoShard
+from udpconf.wire.frames import Repair, VideoShard
 
 # A frame waits so long after its first datagram even when the deadline has passed: the others are right behind it.
 FIRST_DATAGRAM_GRACE_US = 2 * MS
@@ -26,9 +28,17 @@ FRAME_RATE_ASSUMED = 60  # frames/s; the bound on open frames follows the delay
 
 
 class JitterBuffer:
-    """The frames of one stream between the first datagram and their release."""
+    """The frames of one stream between the first datagram and their release.
 
-    def __init__(self, budget: ReassemblyBudget, latency_us: int | None) -> None:
+    Args:
+        budget: of the whole server.
+        latency_us: asked for, from capture to display; None: as early as the path allows.
+        round_trip: to the sender. None: nothing is asked for again.
+    """
+
+    def __init__(
+        self, budget: ReassemblyBudget, latency_us: int | None, round_trip: RoundTrip | None = None
+    ) -> None:
         self.counters = VideoCounters()
         self.playout = PlayoutDelay()
         self._budget = StreamBudget(budget)
@@ -38,6 +48,10 @@ class JitterBuffer:
         self._hold_us = 0
         self._open: OrderedDict[int, OpenFrame] = OrderedDict()
         self._due: deque[ReceivedFrame] = deque()
+        self._repair_timer = RepairTimer(round_trip)
+        self._repairs: deque[Repair] = (
+            deque()
+        )  # drained after every input; a request a block of an open frame
         self._released_id: int | None = None
         self._released_whole = False
 
@@ -56,7 +70,8 @@ class JitterBuffer:
         counters.shards_received += 1
         frame_id = shard.frame_id
         if self._released_id is not None and frame_id <= self._released_id:
-            self.playout.handle_arrival(now_us, frame_id, capture_us)
+            if not shard.answers_repair:
+                self.playout.handle_arrival(now_us, frame_id, capture_us)
             if frame_id == self._released_id and self._released_whole:
                 counters.shards_duplicate += 1  # parity that was not needed, mostly
                 return ShardFate.DUPLICATE
@@ -70,10 +85,17 @@ class JitterBuffer:
                 counters.shards_late += 1  # too old to be worth another's place
                 return ShardFate.LATE
             frame = self._open_frame(now_us, shard, capture_us)
+        before_us = frame.first_send_us
         fate = frame.add(shard, now_us, self._budget)
         if fate is ShardFate.USED:
             counters.shards_used += 1
             counters.bytes_received += len(shard.payload)
+            answers_repair = shard.answers_repair
+            if answers_repair:
+                counters.shards_repaired += 1
+            elif before_us:
+                self._repair_timer.handle_gap(now_us - before_us)
+            self._repair_timer.handle_shard(now_us, frame, answers_repair=answers_repair)
             if frame.complete:  # deadlines are the timer's business
                 self._release(now_us)
         else:
@@ -87,6 +109,9 @@ class JitterBuffer:
 
     def handle_timeout(self, now_us: int) -> None:
         self._release(now_us)
+        for repair in self._repair_timer.due(now_us, self._open.values()):
+            self._repairs.append(repair)
+            self.counters.repairs_asked += 1
 
     def close(self) -> None:
         """Forget what is open; it counts as skipped."""
@@ -100,10 +125,16 @@ class JitterBuffer:
         """The next frame that is due. ``capture_wall_us`` is 0: the session knows the wall clock, we do not."""
         return self._due.popleft() if self._due else None
 
+    def poll_repair(self) -> Repair | None:
+        """The next request to the sender."""
+        return self._repairs.popleft() if self._repairs else None
+
     def poll_timeout(self) -> int | None:
         if not self._open:
             return None
-        return self._release_at_us(next(iter(self._open.values())))
+        at_us = self._release_at_us(next(iter(self._open.values())))
+        ask_at_us = self._repair_timer.poll_timeout(self._open.values())
+        return at_us if ask_at_us is None else min(at_us, ask_at_us)
 
     @property
     def idle(self) -> bool:
@@ -137,8 +168,12 @@ class JitterBuffer:
         grace_us = FIRST_DATAGRAM_GRACE_US if self.playout.learnt else FIRST_FRAME_GRACE_US
         deadline_us = max(capture_us + self.target_us, now_us + grace_us)
         frame = OpenFrame(self._code, shard, capture_us, deadline_us)
-        newest = next(reversed(self._open)) if self._open else None
+        newest = next(reversed(self._open)) if self._open else self._released_id
         self._open[shard.frame_id] = frame
+        self._repair_timer.handle_seen(shard.frame_id)
+        if newest is not None and shard.frame_id > newest + 1:
+            first = max(newest + 1, shard.frame_id - UNSEEN_MAX)
+            self._repair_timer.handle_skipped(now_us, range(first, shard.frame_id), deadline_us)
         if newest is not None and shard.frame_id < newest:
             self._open = OrderedDict(sorted(self._open.items()))  # reordering across frames is rare
         return frame
@@ -154,8 +189,11 @@ class JitterBuffer:
         counters = self.counters
         if self._released_id is not None:
             counters.frames_skipped += frame_id - self._released_id - 1
+            for skipped_id in range(max(self._released_id + 1, frame_id - UNSEEN_MAX), frame_id):
+                self._repair_timer.handle_seen(skipped_id)
         self._released_id = frame_id
-        self.playout.handle_arrival(frame.last_arrival_us, frame_id, frame.capture_us)
+        if frame.first_send_us:
+            self.playout.handle_arrival(frame.first_send_us, frame_id, frame.capture_us)
         self._budget.give_back(frame.held_bytes)
         counters.shards_recovered += frame.shards_recovered
         encoded = frame.encoded()

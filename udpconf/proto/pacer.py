@@ -24,6 +24,7 @@ class Pacer:
     def __init__(self, max_bitrate_kbps: int) -> None:
         self._rate_bps = max(RATE_MIN_BPS, max_bitrate_kbps * 1000 * CEILING_MULTIPLE)
         self._frames: deque[deque[bytes]] = deque()
+        self._first: deque[bytes] = deque()
         self._begun = False  # the head frame has sent something
         self._queued_bytes = 0
         self._credit_bytes = float(BURST_BYTES)
@@ -40,25 +41,34 @@ class Pacer:
             self._queued_bytes -= sum(map(len, victim))
             self.frames_dropped += 1
 
+    def push_first(self, plaintexts: Iterable[bytes]) -> None:
+        """Before all frames: what repairs a picture that is due sooner than any of them."""
+        self._first.extend(plaintexts)
+
     def clear(self) -> None:
+        self._first.clear()
         self._frames.clear()
         self._begun = False
         self._queued_bytes = 0
 
     @property
     def idle(self) -> bool:
-        return not self._frames
+        return not self._frames and not self._first
 
     def poll(self, now_us: int) -> list[bytes]:
         """The datagrams whose time has come."""
         due: list[bytes] = []
-        if not self._frames:
+        if self.idle:
             return due
         credit_bytes = self._credit_bytes
         if self._credited_us is not None:
             earned = (now_us - self._credited_us) * self._rate_bps / (8 * SECOND)
             credit_bytes = min(BURST_BYTES, credit_bytes + earned)
         self._credited_us = now_us
+        while self._first and credit_bytes > 0:
+            credit_bytes -= len(self._first[0])
+            due.append(self._first.popleft())
+        repaired_bytes = sum(map(len, due))
         while self._frames and credit_bytes > 0:
             frame = self._frames[0]
             while frame and credit_bytes > 0:
@@ -69,12 +79,12 @@ class Pacer:
             if not frame:
                 self._frames.popleft()
         self._credit_bytes = credit_bytes
-        self._queued_bytes -= sum(map(len, due))
+        self._queued_bytes -= sum(map(len, due)) - repaired_bytes
         return due
 
     def poll_timeout(self) -> int | None:
         """When the next datagram may leave; half a burst at a time, to spare wake-ups."""
-        if not self._frames or self._credited_us is None:
+        if self.idle or self._credited_us is None:
             return None
         missing = max(1.0, BURST_BYTES / 2 - self._credit_bytes)
         return self._credited_us + int(missing * 8 * SECOND / self._rate_bps)

@@ -42,7 +42,7 @@ def parity_shards(code: ErasureCode, block: Sequence[VideoShard], indexes: Seque
 
 
 def frame_parity(
-    code: ErasureCode, shards: Sequence[VideoShard], loss: float, burst: float
+    code: ErasureCode, shards: Sequence[VideoShard], loss: float, burst: float, rounds: int = 0
 ) -> list[VideoShard]:
     """The parity that a whole frame is worth, its blocks in turn, as the data goes.
 
@@ -51,12 +51,13 @@ def frame_parity(
         shards: all data shards of the frame, in the order in which they are sent.
         loss: share of packets that the path loses, 0..1.
         burst: mean length of a run of losses, packets.
+        rounds: how often the receiver can ask for more before it shows the frame.
     """
     blocks = shards[0].blocks if shards else 0
     rows = []
     for number in range(blocks):
         block = shards[number::blocks]
-        count = parity_count(len(block), loss, burst)
+        count = parity_count(len(block), loss, burst, rounds)
         if count:
             rows.append(parity_shards(code, block, range(len(block), len(block) + count)))
     return [shard for turn in zip_longest(*rows) for shard in turn if shard is not None]

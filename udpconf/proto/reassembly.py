@@ -87,13 +87,16 @@ class OpenFrame:
         "_covered",
         "_interval_count",
         "_shards",
+        "ask_at_us",
         "capture_us",
         "coded_bytes",
         "deadline_us",
         "description",
+        "first_send_us",
         "frame_id",
         "held_bytes",
         "last_arrival_us",
+        "repairs_asked",
         "shards_recovered",
     )
 
@@ -103,6 +106,9 @@ class OpenFrame:
         self.capture_us = capture_us
         self.deadline_us = deadline_us
         self.last_arrival_us = 0
+        self.first_send_us = 0  # the last arrival of what was sent unasked: what the path needs for a frame
+        self.ask_at_us: int | None = None  # when to ask for what is missing (repair_timer.py)
+        self.repairs_asked = 0
         self.coded_bytes = 0  # of the picture
         self.held_bytes = 0  # with parity, out of the budget
         self.shards_recovered = 0
@@ -130,6 +136,8 @@ class OpenFrame:
             fate = self._add_data(block, shard, budget)
         if fate is ShardFate.USED:
             self.last_arrival_us = now_us
+            if not shard.answers_repair:
+                self.first_send_us = now_us
             if block.parity and block.missing <= 0:
                 self._recover(block, budget)
         return fate
@@ -141,6 +149,17 @@ class OpenFrame:
     @property
     def fresh_share(self) -> float:
         return self._covered / self._interval_count
+
+    def missing_shards(self) -> list[tuple[int, int]]:
+        """By block, how many more shards would make it whole. One of which nothing came is as large as the largest."""
+        largest = max(block.data_shards for block in self._blocks.values())
+        missing = []
+        for number in range(self._block_count):
+            block = self._blocks.get(number)
+            needed = largest if block is None else 0 if block.decoded else block.missing
+            if needed > 0:
+                missing.append((number, needed))
+        return missing
 
     def encoded(self) -> EncodedFrame:
         """The frame as it stands. Intervals claimed twice by a hostile sender stay with the first claim in order."""

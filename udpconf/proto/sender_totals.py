@@ -4,6 +4,7 @@ A session begins its counts at nothing, and a client that loses its server begin
 goes on growing.
 """
 
+from collections import deque
 from collections.abc import Sequence
 
 from udpconf.limits import DATAGRAM_DEFAULT_BYTES, MS, SECOND
@@ -12,6 +13,7 @@ from udpconf.proto.stats import Recent, SenderStats
 from udpconf.wire.frames import Feedback, VideoShard
 
 _LOSS_NOW_US = SECOND
+IP_UDP_BYTES = 48  # of a datagram over IPv6; IPv4 takes 20 less
 # Half of a fall is believed after some 14 frames.
 _PARITY_SHARE_GAIN = 0.05
 
@@ -21,8 +23,8 @@ class SenderTotals:
 
     Attributes:
         counts: what the endpoint counts itself; the rest of it is filled in by ``snapshot``.
-        parity_share: bytes of parity to a byte of data. Rises at once and falls slowly, so that who reserves room for it
-            is not surprised by the next frame.
+        parity_share: bytes of parity and repair to a byte of data, for whoever reserves room for them. That of parity rises at
+            once and falls slowly, so that the next frame is no surprise; that of repair is a mean.
     """
 
     def __init__(self) -> None:
@@ -31,11 +33,16 @@ class SenderTotals:
         self._loss, self._loss_now = Recent(), Recent(_LOSS_NOW_US)
         self._feedback: Feedback | None = None
         self._earlier_bytes = self._earlier_packets = 0  # of the sessions before this one
-        self.parity_share = 0.0
+        self._parity_share = self._repair_share = 0.0
+        self._repair_bytes = 0  # since the last frame
+        self._second: deque[tuple[int, int]] = (
+            deque()
+        )  # of the last second: when, and what had been sent by then
 
     def session_begins(self) -> None:
         """The server counts anew, too."""
         self._feedback = None
+        self._second.clear()
         self._loss, self._loss_now = Recent(), Recent(_LOSS_NOW_US)
 
     def session_ends(self, session: Session) -> None:
@@ -46,8 +53,31 @@ class SenderTotals:
         self.counts.frames_sent += 1
         self.counts.data_shards_sent += len(data)
         self.counts.parity_shards_sent += len(parity)
-        share = sum(len(shard.payload) for shard in parity) / sum(len(shard.payload) for shard in data)
-        self.parity_share = max(share, self.parity_share + (share - self.parity_share) * _PARITY_SHARE_GAIN)
+        data_bytes = sum(len(shard.payload) for shard in data)
+        share = sum(len(shard.payload) for shard in parity) / data_bytes
+        falling = self._parity_share + (share - self._parity_share) * _PARITY_SHARE_GAIN
+        self._parity_share = max(share, falling)
+        self._repair_share += (self._repair_bytes / data_bytes - self._repair_share) * _PARITY_SHARE_GAIN
+        self._repair_bytes = 0
+
+    @property
+    def parity_share(self) -> float:
+        return self._parity_share + self._repair_share
+
+    def sent_in_a_second(self, now_us: int, session: Session) -> int:
+        """Bytes sent in the last second, IP headers included. Ask often: it knows the moments at which it was asked."""
+        counters, second = session.counters, self._second
+        total = counters.bytes_sent + IP_UDP_BYTES * counters.packets_sent
+        second.append((now_us, total))
+        while second[0][0] < now_us - SECOND:
+            second.popleft()
+        return total - second[0][1]
+
+    def repair_sent(self, shards: Sequence[VideoShard]) -> None:
+        """In answer to one request."""
+        self.counts.repairs_asked += 1
+        self.counts.repair_shards_sent += len(shards)
+        self._repair_bytes += sum(len(shard.payload) for shard in shards)
 
     def handle_feedback(self, now_us: int, feedback: Feedback) -> None:
         self._feedback = feedback
@@ -57,6 +87,11 @@ class SenderTotals:
     def mark(self, now_us: int, session: Session) -> None:
         """Now and then, for the rate of the last seconds."""
         self._recent.mark(now_us, self._bytes_sent(session))
+
+    @property
+    def playout_delay_us(self) -> int | None:
+        """From a frame's capture to its deadline, as the server said last; None before it has said anything."""
+        return None if self._feedback is None else self._feedback.playout_delay_us
 
     def expected_loss(self, now_us: int) -> tuple[float, float]:
         """The share of packets that the path to the server loses, and in runs of how many on average.

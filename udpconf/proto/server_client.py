@@ -39,7 +39,7 @@ class ServerClient:
             None  # it said goodbye, in these words; its last frames are still to be shown
         )
         self.sends_video = self.sends_audio = False  # what it offered
-        self.frames = JitterBuffer(budget, latency_us)
+        self.frames = JitterBuffer(budget, latency_us, session.round_trip)
         self.audio = AudioDepacketizer()
         self._timeout_us: int | None = None  # what poll_timeout said, until something happens
         self._feedback_at_us = now_us + FEEDBACK_INTERVAL_US
@@ -129,7 +129,9 @@ class ServerClient:
             shards_duplicate=video.shards_duplicate,
             shards_late=video.shards_late,
             shards_refused=video.shards_refused,
+            shards_repaired=video.shards_repaired,
             shards_recovered=video.shards_recovered,
+            repairs_asked=video.repairs_asked,
             playout_delay_ms=self.frames.target_us / MS,
             audio_frames_received=audio.frames_received,
             audio_frames_from_copies=audio.frames_from_copies,

@@ -19,7 +19,9 @@ class VideoCounters:
     shards_duplicate: int = 0
     shards_late: int = 0
     shards_refused: int = 0
+    shards_repaired: int = 0  # of the used: they came because they were asked for
     shards_recovered: int = 0  # computed from parity; not among the received
+    repairs_asked: int = 0
     bytes_received: int = 0
     frames_whole: int = 0
     frames_with_holes: int = 0
@@ -98,7 +100,9 @@ class ClientStats:
     shards_duplicate: int = 0
     shards_late: int = 0
     shards_refused: int = 0
+    shards_repaired: int = 0
     shards_recovered: int = 0
+    repairs_asked: int = 0
     playout_delay_ms: float = 0.0
     audio_frames_received: int = 0
     audio_frames_from_copies: int = 0
@@ -127,6 +131,8 @@ class SenderStats:
     frames_sent: int = 0
     data_shards_sent: int = 0
     parity_shards_sent: int = 0
+    repairs_asked: int = 0
+    repair_shards_sent: int = 0
     frames_dropped_away: int = 0  # accepted while there was no connection
     frames_dropped_pacer: int = 0
     frames_skipped_ceiling: int = 0  # left out because the ceiling had no room for them

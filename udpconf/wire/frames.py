@@ -10,8 +10,9 @@
     0x10 VIDEO          one shard, to the end of the plaintext
     0x11 AUDIO          one Opus frame and copies of earlier ones
     0x12 FEEDBACK       what arrived of the video
+    0x13 REPAIR         frame id u32 | block u8 | missing u8 | time left u32
 
-0x07 and 0x08 (path challenge and response), 0x13 (repair) are reserved. Times are the sender's CLOCK_MONOTONIC in
+0x07 and 0x08 (path challenge and response) are reserved. Times are the sender's CLOCK_MONOTONIC in
 microseconds unless they say "wall". Every ``decode_*_untrusted`` raises ``MalformedPacket`` and nothing else.
 """
 
@@ -31,7 +32,7 @@ from udpconf.limits import (
 from udpconf.wire.envelope import OVERHEAD_BYTES, MalformedPacket
 
 PADDING, PING, PONG, CONTROL, CONTROL_ACK, AUDIO_BIND, AUDIO_BOUND = range(7)
-VIDEO, AUDIO, FEEDBACK = 0x10, 0x11, 0x12
+VIDEO, AUDIO, FEEDBACK, REPAIR = 0x10, 0x11, 0x12, 0x13
 
 TOKEN_BYTES = 8
 # The packets repeat frames of 10 ms; the upper half of AUDIO's format byte has room for other durations.
@@ -48,10 +49,13 @@ _VIDEO = struct.Struct(">BBIBBBBI8sBHH")
 _AUDIO = struct.Struct(">BHIB")
 _AUDIO_BLOCK = struct.Struct(">BH")
 _FEEDBACK = struct.Struct(">BIIIIIIII")
+_REPAIR = struct.Struct(">BIBBI")
 
 VIDEO_HEADER_BYTES = _VIDEO.size
 # A parity shard codes its data shards' places as well as their bytes: length u16, first interval u24, count u16.
 PARITY_PREFIX_BYTES = 7
+# The interval count of a parity shard that answers a REPAIR; one that came with its frame has 0.
+ANSWERS_REPAIR = 1
 SHARD_PAYLOAD_BYTES = DATAGRAM_DEFAULT_BYTES - OVERHEAD_BYTES - VIDEO_HEADER_BYTES - PARITY_PREFIX_BYTES
 SHARD_PAYLOAD_MAX_BYTES = SHARD_PAYLOAD_BYTES + DATAGRAM_MAX_BYTES - DATAGRAM_DEFAULT_BYTES
 
@@ -100,6 +104,11 @@ class VideoShard(NamedTuple):
     interval_count: int
     payload: bytes
 
+    @property
+    def answers_repair(self) -> bool:
+        """It is parity that was asked for."""
+        return self.shard_index >= self.data_shards and self.interval_count == ANSWERS_REPAIR
+
 
 class AudioBlock(NamedTuple):
     """One Opus frame, or a copy of an earlier one, ``distance`` frames before the packet's newest."""
@@ -127,7 +136,18 @@ class Feedback(NamedTuple):
     playout_delay_us: int  # capture to deadline, at this moment
 
 
-Frame = Ping | Pong | Control | ControlAck | AudioBind | AudioBound | VideoShard | AudioPacket | Feedback
+class Repair(NamedTuple):
+    """Send more of this block: ``missing`` shards not sent before would make it whole."""
+
+    frame_id: int  # low 32 bits
+    block: int
+    missing: int  # 1..255
+    time_left_us: int  # until the frame is shown, whole or not
+
+
+Frame = (
+    Ping | Pong | Control | ControlAck | AudioBind | AudioBound | VideoShard | AudioPacket | Feedback | Repair
+)
 
 
 def encode_ping(ping: Ping) -> bytes:
@@ -192,6 +212,11 @@ def encode_feedback(feedback: Feedback) -> bytes:
     return _FEEDBACK.pack(FEEDBACK, *(value & 0xFFFFFFFF for value in feedback))
 
 
+def encode_repair(repair: Repair) -> bytes:
+    frame_id, block, missing, time_left_us = repair
+    return _REPAIR.pack(REPAIR, frame_id & 0xFFFFFFFF, block, missing, min(time_left_us, 0xFFFFFFFF))
+
+
 def decode_frames_untrusted(plaintext: bytes) -> list[Frame]:
     """All frames of one packet, in order; one bad frame spoils the packet."""
     at, end = 0, len(plaintext)
@@ -232,6 +257,9 @@ def decode_frames_untrusted(plaintext: bytes) -> list[Frame]:
             elif kind == FEEDBACK:
                 frames.append(Feedback(*_FEEDBACK.unpack_from(plaintext, at)[1:]))
                 at += _FEEDBACK.size
+            elif kind == REPAIR:
+                frames.append(Repair(*_REPAIR.unpack_from(plaintext, at)[1:]))
+                at += _REPAIR.size
             elif kind == PADDING:
                 break
             else:

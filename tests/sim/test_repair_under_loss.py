@@ -1,0 +1,68 @@
+"""With a latency to spend, frames are made whole by asking, for fewer bytes than parity would take."""
+
+import pytest
+
+from tests.conversation import Conversation
+from tests.sim.test_two_endpoints import check_conservation, latencies_us
+from udpconf.emulation.link import LinkConditions
+from udpconf.emulation.loss import loss_model
+from udpconf.limits import MS
+from udpconf.proto.client import ClientConfig
+from udpconf.proto.server import ServerConfig
+
+SECONDS = 20
+FRAMES = SECONDS * 30
+
+
+@pytest.mark.parametrize(
+    ("latency_ms", "one_way_ms", "loss", "burst", "back", "whole", "extra"),
+    [
+        (150, 1, 0.0, None, 0.0, 1.0, 0.0),
+        (150, 25, 0.02, None, 0.0, 0.999, 0.04),
+        (150, 40, 0.05, None, 0.0, 0.99, 0.14),
+        (250, 40, 0.05, None, 0.0, 0.998, 0.08),
+        (150, 30, 0.1, 5, 0.0, 0.97, 0.39),
+        (150, 30, 0.1, 5, 0.1, 0.94, 0.39),
+        (150, 20, 0.2, None, 0.0, 0.985, 0.39),
+        (None, 1, 0.02, None, 0.0, 0.995, 0.13),
+    ],
+)
+@pytest.mark.parametrize("seed", [0, 1])
+def test_the_frames_that_are_whole_in_time_and_what_it_costs(
+    latency_ms: int | None,
+    one_way_ms: int,
+    loss: float,
+    burst: float | None,
+    back: float,
+    whole: float,
+    extra: float,
+    seed: int,
+) -> None:
+    server = ServerConfig(
+        passphrase="five words make a key",
+        null_cipher=True,
+        latency_us=None if latency_ms is None else latency_ms * MS,
+    )
+    up = LinkConditions(delay_us=one_way_ms * MS, loss=loss_model(loss, burst))
+    down = LinkConditions(delay_us=one_way_ms * MS, loss=loss_model(back, burst if back else None))
+    conversation = Conversation(seed=seed, up=up, down=down, server=server)
+    ceiling = ClientConfig("five words make a key", "cam", max_bitrate_kbps=8000, null_cipher=True)
+    peer = conversation.join(ceiling)
+    while peer.state != "connected":
+        conversation.run(2)
+    conversation.stream(peer, seconds=SECONDS)
+    conversation.run(SECONDS + 1)
+    client_id = peer.endpoint.client_id
+    complete = sum(event.frame.encoded.complete for _, event in conversation.frames_due(client_id))
+    assert complete / FRAMES >= whole, seed
+    sent = peer.endpoint.stats(0)
+    assert sent.parity_shards_sent + sent.repair_shards_sent <= extra * sent.data_shards_sent, seed
+    assert conversation.server is not None
+    seen = conversation.server.stats(0)[client_id]
+    if latency_ms is not None:
+        assert latencies_us(conversation, peer)[-1] <= latency_ms * MS
+    assert (seen.repairs_asked > 0) == (loss > 0)
+    assert sent.repairs_asked <= seen.repairs_asked
+    assert seen.shards_repaired <= sent.repair_shards_sent
+    if not burst:
+        check_conservation(conversation, peer, FRAMES)

@@ -1,0 +1,156 @@
+"""A request goes out when nothing more comes by itself, again when its answer stays away, and never too late."""
+
+from itertools import pairwise
+
+from tests.pictures import picture
+from udpconf.limits import MS
+from udpconf.proto.erasure_code import ErasureCode
+from udpconf.proto.jitter_buffer import JitterBuffer
+from udpconf.proto.packetizer import packetize
+from udpconf.proto.parity import parity_shards
+from udpconf.proto.reassembly import ReassemblyBudget
+from udpconf.proto.repair_timer import ALL_SHARDS, SETTLE_MIN_US, UNSEEN_MAX
+from udpconf.proto.rtt import RoundTrip
+from udpconf.wire.frames import ANSWERS_REPAIR, Repair, VideoShard
+
+LATENCY_US = 150 * MS
+RTT_US = 40 * MS
+
+
+def shards_of(frame_id: int) -> list[VideoShard]:
+    return packetize(picture(frame_id, 0), frame_id)
+
+
+def answer_to(data: list[VideoShard], count: int) -> list[VideoShard]:
+    k = len(data)
+    return [
+        shard._replace(interval_count=ANSWERS_REPAIR)
+        for shard in parity_shards(ErasureCode(), data, range(k, k + count))
+    ]
+
+
+class Receiving:
+    """A jitter buffer whose time passes timer by timer."""
+
+    def __init__(self, *, latency_us: int | None = LATENCY_US, rtt_us: int | None = RTT_US) -> None:
+        self.round_trip = RoundTrip()
+        if rtt_us is not None:
+            for _ in range(20):  # until nothing of it varies
+                self.round_trip.handle_pong(0, rtt_us // 2, rtt_us // 2, rtt_us)
+        self.buffer = JitterBuffer(ReassemblyBudget(), latency_us, self.round_trip)
+        self.now_us = 0
+        self.asked: list[tuple[int, Repair]] = []
+
+    def take(self, shards: list[VideoShard], capture_us: int = 0, *, apart_us: int = 0) -> None:
+        for shard in shards:
+            self.buffer.handle_shard(self.now_us, shard, capture_us)
+            self.wait(apart_us)
+
+    def wait(self, for_us: int) -> None:
+        until_us = self.now_us + for_us
+        while (at_us := self.buffer.poll_timeout()) is not None and at_us <= until_us:
+            self.now_us = max(self.now_us, at_us)
+            self.buffer.handle_timeout(self.now_us)
+            while (repair := self.buffer.poll_repair()) is not None:
+                self.asked.append((self.now_us, repair))
+        self.now_us = until_us
+
+
+def test_what_is_missing_is_asked_for_soon_after_the_last_arrival() -> None:
+    receiving = Receiving()
+    data = shards_of(3)
+    receiving.take(data[2:])
+    receiving.wait(SETTLE_MIN_US)
+    assert receiving.asked == [(SETTLE_MIN_US, Repair(3, 0, 2, LATENCY_US - SETTLE_MIN_US))]
+    assert receiving.buffer.counters.repairs_asked == 1
+
+
+def test_a_whole_frame_asks_for_nothing() -> None:
+    receiving = Receiving()
+    receiving.take(shards_of(0))
+    receiving.wait(LATENCY_US)
+    assert not receiving.asked
+
+
+def test_the_answer_makes_the_frame_whole_and_ends_the_asking() -> None:
+    receiving = Receiving()
+    data = shards_of(0)
+    receiving.take(data[2:])
+    receiving.wait(RTT_US)
+    receiving.take(answer_to(data, 2))
+    receiving.wait(LATENCY_US)
+    assert len(receiving.asked) == 1
+    counters = receiving.buffer.counters
+    assert (counters.frames_whole, counters.shards_repaired, counters.shards_recovered) == (1, 2, 2)
+
+
+def test_an_answer_that_falls_short_is_followed_by_a_request_for_the_rest() -> None:
+    receiving = Receiving()
+    data = shards_of(0)
+    receiving.take(data[3:])
+    receiving.wait(RTT_US)
+    receiving.take(answer_to(data, 2))
+    receiving.wait(2 * SETTLE_MIN_US)
+    assert [repair.missing for _, repair in receiving.asked] == [3, 1]
+
+
+def test_an_answer_that_stays_away_is_asked_for_again_until_it_would_come_too_late() -> None:
+    receiving = Receiving()
+    receiving.take(shards_of(0)[1:])
+    receiving.wait(LATENCY_US)
+    times_us = [at_us for at_us, _ in receiving.asked]
+    assert len(times_us) >= 2
+    assert all(later - earlier >= RTT_US for earlier, later in pairwise(times_us))
+    assert times_us[-1] + RTT_US <= LATENCY_US
+    assert receiving.buffer.counters.frames_with_holes == 1
+
+
+def test_nothing_is_asked_for_when_the_answer_would_come_too_late() -> None:
+    for receiving in (Receiving(latency_us=None), Receiving(rtt_us=LATENCY_US), Receiving(rtt_us=None)):
+        receiving.take(shards_of(0)[1:])
+        receiving.wait(LATENCY_US)
+        assert not receiving.asked
+
+
+def test_on_a_path_that_spreads_datagrams_nothing_is_asked_for_between_them() -> None:
+    receiving = Receiving()
+    for frame_id in range(4):
+        if frame_id == 1:
+            receiving.asked.clear()  # what was asked for before the path was known
+        receiving.take(shards_of(frame_id), receiving.now_us, apart_us=4 * MS)
+    assert not receiving.asked
+    receiving.take(shards_of(4)[:-1], receiving.now_us, apart_us=4 * MS)
+    receiving.wait(2 * MS)
+    assert [repair.missing for _, repair in receiving.asked] == [1]
+
+
+def test_a_frame_of_which_nothing_came_is_asked_for_when_the_next_one_comes() -> None:
+    receiving = Receiving()
+    receiving.take(shards_of(0))
+    receiving.take(shards_of(2))
+    receiving.wait(SETTLE_MIN_US)
+    assert [repair for _, repair in receiving.asked] == [Repair(1, 0, ALL_SHARDS, LATENCY_US - SETTLE_MIN_US)]
+    data = shards_of(1)
+    receiving.take(answer_to(data, len(data)))
+    receiving.wait(LATENCY_US)
+    assert receiving.buffer.counters.frames_whole == 3
+    assert len(receiving.asked) == 1
+
+
+def test_after_an_outage_only_the_last_frames_are_asked_for() -> None:
+    receiving = Receiving()
+    receiving.take(shards_of(0))
+    receiving.take(shards_of(1000))
+    receiving.wait(SETTLE_MIN_US)
+    assert [repair.frame_id for _, repair in receiving.asked] == list(range(1000 - UNSEEN_MAX, 1000))
+
+
+def test_repairs_do_not_make_the_path_look_slow() -> None:
+    receiving = Receiving()
+    for frame_id in range(30):
+        capture_us, data = receiving.now_us, shards_of(frame_id)
+        receiving.take(data[1:], capture_us)
+        receiving.wait(RTT_US)
+        receiving.take(answer_to(data, 1), capture_us)
+        receiving.wait(RTT_US)
+    assert receiving.buffer.playout.target_us < RTT_US / 2

@@ -1,0 +1,187 @@
+"""What answers a request was never sent before; what is not known any more is not answered."""
+
+import pytest
+
+from tests.pictures import picture
+from udpconf.frames import Codec, EncodedFrame, FrameDescription, Segment, Subsampling
+from udpconf.limits import MS, SECOND
+from udpconf.proto.crypto import Direction, NullPacketKey, SessionKeys
+from udpconf.proto.erasure_code import SHARDS_PER_BLOCK_MAX
+from udpconf.proto.sender_totals import SenderTotals
+from udpconf.proto.session import Session
+from udpconf.proto.video_sender import FRAMES_KEPT, VideoSender
+from udpconf.wire.envelope import Channel
+from udpconf.wire.frames import (
+    ANSWERS_REPAIR,
+    Feedback,
+    Repair,
+    VideoShard,
+    decode_frames_untrusted,
+    shard_payload_bytes,
+)
+
+RTT_US = 50 * MS
+CEILING_KBPS = 8000
+LONG_US = 200 * MS
+
+
+def picture_of_rows(frame_id: int, capture_us: int, rows: int) -> EncodedFrame:
+    """A large picture, each half row of which fills a datagram."""
+    description = FrameDescription(Codec.JPEG, 1280, 8 * rows, 50, Subsampling.S420, 40)
+    segments = tuple(Segment(row, 1, bytes(1000)) for row in range(rows))
+    return EncodedFrame(description, segments, capture_us)
+
+
+class Sending:
+    """A sender of which every datagram is looked at."""
+
+    def __init__(self) -> None:
+        self.totals = SenderTotals()
+        self.sender = VideoSender(CEILING_KBPS, self.totals)
+        self.now_us = 0
+        null = {(way, channel): NullPacketKey() for way in Direction for channel in Channel}
+        self.session = Session(SessionKeys(dict(null)), Direction.CLIENT_TO_SERVER, 1, 0)
+        self.takes(RTT_US)
+
+    def takes(self, rtt_us: int) -> None:
+        """The path, from now on."""
+        for _ in range(30):  # until nothing of it varies
+            self.session.round_trip.handle_pong(self.now_us, self.now_us, self.now_us, self.now_us + rtt_us)
+
+    def loses(self, share: float) -> None:
+        """The server says so."""
+        self.totals.handle_feedback(self.now_us, Feedback(0, 0, 0, 0, 0, 0, 0, 30 * MS))
+        lost = int(10_000 * share)
+        self.now_us += 200 * MS
+        self.totals.handle_feedback(
+            self.now_us, Feedback(10_000 - lost, lost, int(lost * (1 - share)), 0, 0, 0, 0, 30 * MS)
+        )
+
+    def frame(self, frame_id: int, *, rows: int = 0) -> list[VideoShard]:
+        encoded = picture_of_rows(frame_id, self.now_us, rows) if rows else picture(frame_id, self.now_us)
+        self.sender.send(self.now_us, frame_id, encoded, shard_payload_bytes(1200), self.session)
+        return self.sent()
+
+    def ask(
+        self, frame_id: int, missing: int, *, block: int = 0, time_left_us: int = LONG_US
+    ) -> list[VideoShard]:
+        self.sender.handle_repair(self.now_us, Repair(frame_id, block, missing, time_left_us), self.session)
+        return self.sent()
+
+    def sent(self) -> list[VideoShard]:
+        shards: list[VideoShard] = []
+        while not self.sender.idle:
+            self.now_us += 5 * MS
+            for plaintext in self.sender.poll(self.now_us):
+                self.session.seal(Channel.MAIN, plaintext)
+                (shard,) = decode_frames_untrusted(plaintext)
+                assert isinstance(shard, VideoShard)
+                shards.append(shard)
+        return shards
+
+
+def test_an_answer_is_shards_that_were_not_sent_before() -> None:
+    sending = Sending()
+    sending.loses(0.05)
+    first = sending.frame(7)
+    assert len(first) > first[0].data_shards  # it went with parity
+    seen = {shard.shard_index for shard in first}
+    for _ in range(3):
+        answer = sending.ask(7, 2)
+        assert len(answer) >= 2
+        assert all(shard.interval_count == ANSWERS_REPAIR and shard.answers_repair for shard in answer)
+        indexes = {shard.shard_index for shard in answer}
+        assert not indexes & seen
+        seen |= indexes
+    assert not any(shard.answers_repair for shard in first)
+
+
+def test_an_answer_that_has_no_second_chance_is_longer() -> None:
+    sending = Sending()
+    sending.loses(0.1)
+    sending.frame(1)
+    sending.frame(2)
+    assert len(sending.ask(1, 2, time_left_us=RTT_US)) > len(sending.ask(2, 2, time_left_us=LONG_US))
+
+
+def test_where_nothing_is_lost_an_answer_is_no_longer_than_asked_for() -> None:
+    sending = Sending()
+    data = sending.frame(1)
+    assert len(data) == data[0].data_shards
+    assert len(sending.ask(1, 3)) == 3
+
+
+def test_a_frame_of_which_nothing_came_is_answered_whole() -> None:
+    sending = Sending()
+    data = sending.frame(1)
+    assert len(sending.ask(1, 255)) == len(data)
+
+
+def test_what_the_code_has_is_sent_once_and_then_no_more() -> None:
+    sending = Sending()
+    data = sending.frame(1)
+    seen = {shard.shard_index for shard in data}
+    for _ in range(60):
+        for shard in sending.ask(1, len(data)):
+            assert shard.shard_index not in seen
+            seen.add(shard.shard_index)
+    assert seen == set(range(SHARDS_PER_BLOCK_MAX))
+    assert not sending.ask(1, 1)
+
+
+@pytest.mark.parametrize(("frame_id", "block"), [(2, 0), (1, 1), (1, 255)])
+def test_what_was_never_sent_is_not_answered(frame_id: int, block: int) -> None:
+    sending = Sending()
+    sending.frame(1)
+    assert not sending.ask(frame_id, 1, block=block)
+
+
+def test_only_the_last_frames_are_kept_and_none_of_an_ended_session() -> None:
+    sending = Sending()
+    for frame_id in range(FRAMES_KEPT + 1):
+        sending.frame(frame_id)
+    assert not sending.ask(0, 1)
+    assert sending.ask(1, 1)
+    sending.sender.clear()
+    assert not sending.ask(FRAMES_KEPT, 1)
+
+
+def test_each_block_of_a_large_frame_is_repaired_by_itself() -> None:
+    sending = Sending()
+    data = sending.frame(1, rows=200)
+    assert data[0].blocks == 2
+    answer = sending.ask(1, 2, block=1)
+    assert [shard.block for shard in answer] == [1, 1]
+
+
+def test_a_queue_that_overflows_gets_no_more_than_the_pictures() -> None:
+    sending = Sending()
+    sending.loses(0.1)
+    assert len(sending.frame(1)) > sending.frame(2)[0].data_shards
+    sending.takes(4 * RTT_US)
+    data = sending.frame(3)
+    assert len(data) == data[0].data_shards
+    assert not sending.ask(3, 2)
+    sending.takes(RTT_US)
+    assert sending.ask(3, 2)
+
+
+def test_room_under_the_ceiling_is_kept_for_repair_as_well() -> None:
+    sending = Sending()
+    sending.frame(1)
+    assert sending.totals.parity_share == 0
+    sending.ask(1, 4)
+    sending.frame(2)
+    assert sending.totals.parity_share > 0
+
+
+def test_an_answer_does_not_break_the_ceiling() -> None:
+    sending = Sending()
+    sent_bytes = 0
+    for frame_id in range(20):  # in one second, as much as the ceiling is
+        for shard in sending.frame(frame_id, rows=46):
+            sent_bytes += len(shard.payload)
+    assert sent_bytes * 8 / 1000 < CEILING_KBPS
+    assert len(sending.ask(19, 40)) < 40
+    sending.now_us += SECOND
+    assert len(sending.ask(18, 40)) == 40

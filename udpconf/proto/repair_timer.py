@@ -1,0 +1,110 @@
+"""When a frame's missing shards are asked for: once nothing more is likely to come by itself, while an answer still helps."""
+
+from collections.abc import Iterable, Iterator
+
+from udpconf.limits import MS
+from udpconf.proto.reassembly import OpenFrame
+from udpconf.proto.rtt import RoundTrip
+from udpconf.wire.frames import Repair
+
+# A frame's datagrams are sent back to back; what is behind a gap of this long is lost or has been overtaken. Less would
+# take our own scheduling for loss.
+SETTLE_MIN_US = 2 * MS
+# On a narrow or jittery path the gaps are longer; beyond this they tell of a pause, not of a path.
+SETTLE_MAX_US = 50 * MS
+# The longest gap is forgotten at this rate: by two thirds in some three frames.
+_GAP_DECAY = 32
+# Of a frame of which nothing has come nobody knows how much there is; the sender does.
+ALL_SHARDS = 255
+# So many frames that nobody has seen are asked for at a time; when more are gone it is an outage, and the newest matter.
+UNSEEN_MAX = 8
+# What the answer needs beyond a round trip: both ends have to wake up.
+ANSWER_MARGIN_US = 1 * MS
+
+
+class RepairTimer:
+    """Decides for the open frames of one stream. Without a measured round trip nothing is asked for."""
+
+    def __init__(self, round_trip: RoundTrip | None) -> None:
+        self._round_trip = round_trip
+        self._gap_us = 0
+        self._unseen: dict[int, _Unseen] = {}  # by frame id
+
+    @property
+    def settle_us(self) -> int:
+        """So long after a frame's last arrival its next one is still waited for."""
+        return min(max(SETTLE_MIN_US, self._gap_us * 5 // 4), SETTLE_MAX_US)
+
+    def handle_gap(self, gap_us: int) -> None:
+        """Two datagrams that were sent with the same frame arrived one after the other."""
+        self._gap_us = max(gap_us, self._gap_us - self._gap_us // _GAP_DECAY)
+
+    def handle_shard(self, now_us: int, frame: OpenFrame, *, answers_repair: bool) -> None:
+        """The frame has one more shard. While an answer is under way, stragglers of the first send do not matter."""
+        if self._round_trip is None or self._round_trip.latest_rtt_us is None or frame.complete:
+            frame.ask_at_us = None
+        elif answers_repair or not frame.repairs_asked:
+            frame.ask_at_us = now_us + self.settle_us
+
+    def handle_skipped(self, now_us: int, frame_ids: Iterable[int], deadline_us: int) -> None:
+        """A frame has come, and of these before it nothing has; the deadline is the frame's."""
+        if self._round_trip is None or self._round_trip.latest_rtt_us is None:
+            return
+        for frame_id in frame_ids:
+            self._unseen[frame_id] = _Unseen(now_us + self.settle_us, deadline_us)
+        while len(self._unseen) > UNSEEN_MAX:
+            del self._unseen[next(iter(self._unseen))]
+
+    def handle_seen(self, frame_id: int) -> None:
+        """Something of it has come after all, or it has been shown without."""
+        self._unseen.pop(frame_id, None)
+
+    def due(self, now_us: int, frames: Iterable[OpenFrame]) -> Iterator[Repair]:
+        """The requests whose time has come; none where the answers would come too late."""
+        for frame in frames:
+            if frame.ask_at_us is not None and frame.ask_at_us <= now_us:
+                time_left_us = frame.deadline_us - now_us
+                frame.ask_at_us = self._again_us(now_us, time_left_us)
+                if frame.ask_at_us is not None:
+                    frame.repairs_asked += 1
+                    for block, missing in frame.missing_shards():
+                        yield Repair(frame.frame_id, block, missing, time_left_us)
+        for frame_id, unseen in list(self._unseen.items()):
+            if unseen.ask_at_us <= now_us:
+                time_left_us = unseen.deadline_us - now_us
+                again_us = self._again_us(now_us, time_left_us)
+                if again_us is None:
+                    del self._unseen[frame_id]
+                else:
+                    unseen.ask_at_us = again_us
+                    yield Repair(frame_id, 0, ALL_SHARDS, time_left_us)
+
+    def poll_timeout(self, frames: Iterable[OpenFrame]) -> int | None:
+        """When ``due`` has something next."""
+        at_us: int | None = None
+        for frame in frames:
+            ask_at_us = frame.ask_at_us
+            if ask_at_us is not None and (at_us is None or ask_at_us < at_us):
+                at_us = ask_at_us
+        for unseen in self._unseen.values():
+            if at_us is None or unseen.ask_at_us < at_us:
+                at_us = unseen.ask_at_us
+        return at_us
+
+    def _again_us(self, now_us: int, time_left_us: int) -> int | None:
+        """When to ask once more if nothing comes; None: it is too late to ask even now."""
+        round_trip = self._round_trip
+        assert round_trip is not None
+        if time_left_us < round_trip.smoothed_rtt_us + ANSWER_MARGIN_US:
+            return None
+        return now_us + round_trip.timeout_us + self.settle_us
+
+
+class _Unseen:
+    """A frame of which nothing has come."""
+
+    __slots__ = ("ask_at_us", "deadline_us")
+
+    def __init__(self, ask_at_us: int, deadline_us: int) -> None:
+        self.ask_at_us = ask_at_us
+        self.deadline_us = deadline_us

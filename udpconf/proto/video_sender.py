@@ -1,0 +1,144 @@
+"""A client's pictures on their way out: cut into shards, sent with parity, and with more of it when the server asks.
+
+What answers a request was never sent before, so whatever arrives of it helps, and nobody needs to know which datagrams
+were lost (incremental redundancy; hybrid ARQ of type II).
+"""
+
+from collections import OrderedDict
+
+from udpconf.frames import EncodedFrame
+from udpconf.limits import DATAGRAM_DEFAULT_BYTES, FRAME_MAX_BYTES, MS
+from udpconf.proto.erasure_code import SHARDS_PER_BLOCK_MAX, ErasureCode
+from udpconf.proto.pacer import Pacer
+from udpconf.proto.packetizer import packetize
+from udpconf.proto.parity import frame_parity, parity_shards
+from udpconf.proto.redundancy import ROUNDS_MAX, repair_count
+from udpconf.proto.rtt import RoundTrip
+from udpconf.proto.sender_totals import IP_UDP_BYTES, SenderTotals
+from udpconf.proto.session import Session
+from udpconf.wire.frames import ANSWERS_REPAIR, SHARD_PAYLOAD_BYTES, Repair, VideoShard, encode_video
+
+# Beyond the round trip a round of repair takes so long: the receiver waits for what may still be behind (repair_timer.py),
+# and both ends have to wake up.
+ROUND_OVERHEAD_US = 6 * MS
+# What may still be asked for: as many frames as a receiver keeps open, and no more bytes than the largest of them twice.
+FRAMES_KEPT = 64
+BYTES_KEPT = 2 * FRAME_MAX_BYTES
+# Repair may fill a second up to this share of the ceiling: the frames of the second vary in size.
+_REPAIR_CEILING = 0.95
+
+
+class _SentFrame:
+    """The data of a frame, and which parity of each block has been sent."""
+
+    __slots__ = ("data", "next_index", "size_bytes")
+
+    def __init__(self, data: list[VideoShard], parity: list[VideoShard]) -> None:
+        self.data = data
+        self.next_index = {shard.block: shard.data_shards for shard in data[: data[0].blocks]}
+        for shard in parity:
+            self.next_index[shard.block] = max(self.next_index[shard.block], shard.shard_index + 1)
+        self.size_bytes = sum(len(shard.payload) for shard in data)
+
+
+class VideoSender:
+    """Pictures of one session after another, in datagrams' plaintexts.
+
+    Args:
+        max_bitrate_kbps: the user's ceiling.
+        totals: is told what is sent, and asked what the path loses.
+    """
+
+    def __init__(self, max_bitrate_kbps: int, totals: SenderTotals) -> None:
+        self._pacer = Pacer(max_bitrate_kbps)
+        self._second_max_bytes = max_bitrate_kbps * 1000 / 8 * _REPAIR_CEILING
+        self._code = ErasureCode()
+        self._totals = totals
+        self._sent: OrderedDict[int, _SentFrame] = OrderedDict()
+        self._sent_bytes = 0
+
+    # --- inputs ---
+
+    def send(
+        self, now_us: int, frame_id: int, encoded: EncodedFrame, payload_bytes: int, session: Session
+    ) -> None:
+        """Queue a picture with as much parity as it is worth."""
+        round_trip = session.round_trip
+        self._totals.sent_in_a_second(now_us, session)
+        data = packetize(encoded, frame_id, payload_bytes)
+        parity: list[VideoShard] = []
+        if not round_trip.queue_stands:
+            rounds, deadline_us = 0, self._totals.playout_delay_us
+            if round_trip.latest_rtt_us is not None and deadline_us is not None:
+                time_left_us = encoded.capture_us + deadline_us - now_us
+                rounds = _rounds(time_left_us - round_trip.smoothed_rtt_us // 2, round_trip)
+            parity = frame_parity(self._code, data, *self._totals.expected_loss(now_us), rounds)
+        self._totals.frame_sent(data, parity)
+        self._pacer.push(map(encode_video, (*data, *parity)))
+        self._keep(frame_id, _SentFrame(data, parity))
+
+    def handle_repair(self, now_us: int, repair: Repair, session: Session) -> None:
+        """Queue shards of a frame that have not been sent yet.
+
+        Nothing, if the frame is not known any more, all of them have been sent, or more datagrams would only make a queue
+        longer or break the ceiling.
+        """
+        round_trip = session.round_trip
+        frame = self._sent.get(repair.frame_id)
+        if frame is None or repair.block not in frame.next_index or round_trip.queue_stands:
+            return
+        data = frame.data[repair.block :: frame.data[0].blocks]
+        missing = min(repair.missing, len(data))
+        # The time left was told when the request was sent: it and the answer take a round trip.
+        rounds = _rounds(repair.time_left_us - round_trip.smoothed_rtt_us, round_trip)
+        wanted = repair_count(missing, len(data), *self._totals.expected_loss(now_us), rounds)
+        room = self._second_max_bytes - self._totals.sent_in_a_second(now_us, session)
+        datagram_bytes = (
+            max(len(shard.payload) for shard in data) + DATAGRAM_DEFAULT_BYTES - SHARD_PAYLOAD_BYTES
+        )
+        wanted = max(0, min(wanted, int(room // (datagram_bytes + IP_UDP_BYTES))))
+        first = frame.next_index[repair.block]
+        indexes = range(first, min(first + wanted, SHARDS_PER_BLOCK_MAX))
+        frame.next_index[repair.block] = indexes.stop
+        answer = [
+            shard._replace(interval_count=ANSWERS_REPAIR)
+            for shard in parity_shards(self._code, data, indexes)
+        ]
+        self._totals.repair_sent(answer)
+        self._pacer.push_first(map(encode_video, answer))
+
+    def clear(self) -> None:
+        """A session has ended: what waits is not for the next one, and nobody can ask for what was sent."""
+        self._pacer.clear()
+        self._sent.clear()
+        self._sent_bytes = 0
+
+    # --- outputs ---
+
+    def poll(self, now_us: int) -> list[bytes]:
+        """The plaintexts whose time has come."""
+        return self._pacer.poll(now_us)
+
+    def poll_timeout(self) -> int | None:
+        return self._pacer.poll_timeout()
+
+    @property
+    def idle(self) -> bool:
+        return self._pacer.idle
+
+    @property
+    def frames_dropped(self) -> int:
+        return self._pacer.frames_dropped
+
+    # --- inside ---
+
+    def _keep(self, frame_id: int, frame: _SentFrame) -> None:
+        self._sent[frame_id & 0xFFFFFFFF] = frame
+        self._sent_bytes += frame.size_bytes
+        while len(self._sent) > FRAMES_KEPT or (self._sent_bytes > BYTES_KEPT and len(self._sent) > 1):
+            self._sent_bytes -= self._sent.popitem(last=False)[1].size_bytes
+
+
+def _rounds(time_left_us: int, round_trip: RoundTrip) -> int:
+    """How often a receiver can ask and be answered in the time that is left after a first arrival."""
+    return max(0, min(time_left_us // (round_trip.smoothed_rtt_us + ROUND_OVERHEAD_US), ROUNDS_MAX))
