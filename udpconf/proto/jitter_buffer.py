@@ -90,12 +90,10 @@ class JitterBuffer:
         if fate is ShardFate.USED:
             counters.shards_used += 1
             counters.bytes_received += len(shard.payload)
-            answers_repair = shard.answers_repair
+            answers_repair = shard.shard_index >= shard.data_shards and shard.answers_repair
             if answers_repair:
                 counters.shards_repaired += 1
-            elif before_us:
-                self._repair_timer.handle_gap(now_us - before_us)
-            self._repair_timer.handle_shard(now_us, frame, answers_repair=answers_repair)
+            self._repair_timer.handle_shard(now_us, frame, before_us, answers_repair=answers_repair)
             if frame.complete:  # deadlines are the timer's business
                 self._release(now_us)
         else:
@@ -133,8 +131,7 @@ class JitterBuffer:
         if not self._open:
             return None
         at_us = self._release_at_us(next(iter(self._open.values())))
-        ask_at_us = self._repair_timer.poll_timeout(self._open.values())
-        return at_us if ask_at_us is None else min(at_us, ask_at_us)
+        return self._repair_timer.poll_timeout(self._open.values(), at_us)
 
     @property
     def idle(self) -> bool:

@@ -130,13 +130,15 @@ class OpenFrame:
             block = self._blocks[shard.block] = _Block(shard.data_shards)
         elif shard.data_shards != block.data_shards:
             return ShardFate.REFUSED
+        unasked = True
         if shard.shard_index >= block.data_shards:
             fate = self._add_parity(block, shard, budget)
+            unasked = not shard.answers_repair
         else:
             fate = self._add_data(block, shard, budget)
         if fate is ShardFate.USED:
             self.last_arrival_us = now_us
-            if not shard.answers_repair:
+            if unasked:
                 self.first_send_us = now_us
             if block.parity and block.missing <= 0:
                 self._recover(block, budget)

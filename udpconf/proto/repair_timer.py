@@ -23,32 +23,42 @@ ANSWER_MARGIN_US = 1 * MS
 
 
 class RepairTimer:
-    """Decides for the open frames of one stream. Without a measured round trip nothing is asked for."""
+    """Decides for the open frames of one stream. Without a measured round trip nothing is asked for.
+
+    Attributes:
+        settle_us: so long after a frame's last arrival its next one is still waited for.
+    """
 
     def __init__(self, round_trip: RoundTrip | None) -> None:
         self._round_trip = round_trip
+        self.settle_us = SETTLE_MIN_US
         self._gap_us = 0
         self._unseen: dict[int, _Unseen] = {}  # by frame id
 
-    @property
-    def settle_us(self) -> int:
-        """So long after a frame's last arrival its next one is still waited for."""
-        return min(max(SETTLE_MIN_US, self._gap_us * 5 // 4), SETTLE_MAX_US)
+    def handle_shard(self, now_us: int, frame: OpenFrame, before_us: int, *, answers_repair: bool) -> None:
+        """The frame has one more shard.
 
-    def handle_gap(self, gap_us: int) -> None:
-        """Two datagrams that were sent with the same frame arrived one after the other."""
-        self._gap_us = max(gap_us, self._gap_us - self._gap_us // _GAP_DECAY)
-
-    def handle_shard(self, now_us: int, frame: OpenFrame, *, answers_repair: bool) -> None:
-        """The frame has one more shard. While an answer is under way, stragglers of the first send do not matter."""
-        if self._round_trip is None or self._round_trip.latest_rtt_us is None or frame.complete:
+        Args:
+            now_us: when it came.
+            frame: with the shard.
+            before_us: when the one before it came that was sent unasked; 0: there was none.
+            answers_repair: it was asked for. While it is, stragglers of the first send do not matter.
+        """
+        if before_us and not answers_repair:
+            gap_us = now_us - before_us
+            if gap_us < self._gap_us:
+                gap_us = max(gap_us, self._gap_us - self._gap_us // _GAP_DECAY)
+            if gap_us != self._gap_us:
+                self._gap_us = gap_us
+                self.settle_us = min(max(SETTLE_MIN_US, gap_us * 5 // 4), SETTLE_MAX_US)
+        if frame.complete or not self._knows_path:
             frame.ask_at_us = None
         elif answers_repair or not frame.repairs_asked:
             frame.ask_at_us = now_us + self.settle_us
 
     def handle_skipped(self, now_us: int, frame_ids: Iterable[int], deadline_us: int) -> None:
         """A frame has come, and of these before it nothing has; the deadline is the frame's."""
-        if self._round_trip is None or self._round_trip.latest_rtt_us is None:
+        if not self._knows_path:
             return
         for frame_id in frame_ids:
             self._unseen[frame_id] = _Unseen(now_us + self.settle_us, deadline_us)
@@ -79,17 +89,19 @@ class RepairTimer:
                     unseen.ask_at_us = again_us
                     yield Repair(frame_id, 0, ALL_SHARDS, time_left_us)
 
-    def poll_timeout(self, frames: Iterable[OpenFrame]) -> int | None:
-        """When ``due`` has something next."""
-        at_us: int | None = None
+    def poll_timeout(self, frames: Iterable[OpenFrame], at_us: int) -> int:
+        """When ``due`` has something next, or at_us if that is earlier."""
         for frame in frames:
             ask_at_us = frame.ask_at_us
-            if ask_at_us is not None and (at_us is None or ask_at_us < at_us):
+            if ask_at_us is not None and ask_at_us < at_us:
                 at_us = ask_at_us
-        for unseen in self._unseen.values():
-            if at_us is None or unseen.ask_at_us < at_us:
-                at_us = unseen.ask_at_us
+        if self._unseen:
+            at_us = min(at_us, *(unseen.ask_at_us for unseen in self._unseen.values()))
         return at_us
+
+    @property
+    def _knows_path(self) -> bool:
+        return self._round_trip is not None and self._round_trip.latest_rtt_us is not None
 
     def _again_us(self, now_us: int, time_left_us: int) -> int | None:
         """When to ask once more if nothing comes; None: it is too late to ask even now."""
