@@ -154,7 +154,7 @@ class Conversation:
             ScenarioLink(self.scenario, f"{self.seed}/{number}", damaged),
         )
         self.clients.append(peer)
-        self._drain_client(peer)
+        self.drain(peer)
         return peer
 
     def set_scenario(self, scenario: Scenario) -> None:
@@ -178,7 +178,7 @@ class Conversation:
                 local_us = when_us + peer.clock_offset_us
                 peer.sent_at_us[number] = when_us
                 peer.endpoint.send_frame(local_us, number, picture(number, local_us, coded_bytes))
-                self._drain_client(peer)
+                self.drain(peer)
 
             self.at(when_us, send)
 
@@ -190,7 +190,7 @@ class Conversation:
             def send(number: int = number, when_us: int = when_us) -> None:
                 local_us = when_us + peer.clock_offset_us
                 peer.endpoint.send_audio(local_us, f"opus {number}".encode().ljust(41, b"."), local_us)
-                self._drain_client(peer)
+                self.drain(peer)
 
             self.at(when_us, send)
 
@@ -238,7 +238,7 @@ class Conversation:
                 self._deliver(peer)
             if (at_us := peer.next_us) is not None and at_us <= now_us:
                 peer.endpoint.handle_timeout(now_us + peer.clock_offset_us)
-                self._drain_client(peer)
+                self.drain(peer)
         if (
             self.server is not None
             and (server_us := self._server_next_us()) is not None
@@ -261,9 +261,9 @@ class Conversation:
             if seen is not None:
                 seen("down", peer.number, True, data)
             peer.endpoint.handle_datagram(now_us + peer.clock_offset_us, path, data)
-            self._drain_client(peer)
+            self.drain(peer)
 
-    def _drain_client(self, peer: Peer) -> None:
+    def drain(self, peer: Peer) -> None:
         peer.timeout_known = False
         endpoint = peer.endpoint
         while (transmit := endpoint.poll_transmit()) is not None:

@@ -17,3 +17,10 @@ def picture(frame_id: int, capture_us: int, coded_bytes: int = 12_500, *, seed: 
     )
     description = FrameDescription(Codec.JPEG, 640, 360, 50, Subsampling.S420, 40)
     return EncodedFrame(description, segments, capture_us)
+
+
+def picture_of_rows(frame_id: int, capture_us: int, rows: int) -> EncodedFrame:
+    """A large picture, each half row of which fills a datagram."""
+    description = FrameDescription(Codec.JPEG, 1280, 8 * rows, 50, Subsampling.S420, 40)
+    segments = tuple(Segment(row, 1, bytes([frame_id % 200]) * 1000) for row in range(rows))
+    return EncodedFrame(description, segments, capture_us)

@@ -170,7 +170,7 @@ class Story:
         self._capture(Media(kbps=0, sound=False, of=name))
         peer = self.calls[name].peer
         peer.endpoint.close(self._conversation.now_us + peer.clock_offset_us)
-        self._conversation._drain_client(peer)
+        self._conversation.drain(peer)
 
     def _capture(self, media: Media) -> None:
         call = self.calls[media.of]
@@ -195,7 +195,7 @@ class Story:
         pictures = _pictures(media.kbps * 1000 // 8 // media.fps)
         encoded = pictures[call.captured % PICTURES]._replace(capture_us=local_us)
         peer.endpoint.send_frame(local_us, frame_id, encoded)
-        conversation._drain_client(peer)
+        conversation.drain(peer)
         next_us = at_us + SECOND // media.fps
         conversation.at(next_us, lambda: self._picture(call, media, next_us))
 
@@ -206,7 +206,7 @@ class Story:
         local_us = at_us + peer.clock_offset_us
         call.sounds_captured += 1
         peer.endpoint.send_audio(local_us, call.sounds_captured.to_bytes(4, "big") + self._opus, local_us)
-        conversation._drain_client(peer)
+        conversation.drain(peer)
         next_us = at_us + SOUND_INTERVAL_US
         conversation.at(next_us, lambda: self._sound(call, media, next_us))
 

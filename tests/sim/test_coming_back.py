@@ -32,7 +32,7 @@ def test_a_client_whose_place_was_taken_waits_without_a_busy_loop_and_gets_the_n
     conversation.run(10)  # fails in there when a timer spins
     assert first.state == "reconnecting"
     second.endpoint.close(conversation.now_us + second.clock_offset_us)
-    conversation._drain_client(second)
+    conversation.drain(second)
     conversation.run(5)
     assert (first.state, second.state) == ("connected", "closed")
 

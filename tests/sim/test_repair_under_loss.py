@@ -3,6 +3,7 @@
 import pytest
 
 from tests.conversation import Conversation
+from tests.pictures import picture_of_rows
 from tests.sim.test_two_endpoints import check_conservation, latencies_us
 from udpconf.emulation.link import LinkConditions
 from udpconf.emulation.loss import loss_model
@@ -66,3 +67,24 @@ def test_the_frames_that_are_whole_in_time_and_what_it_costs(
     assert seen.shards_repaired <= sent.repair_shards_sent
     if not burst:
         check_conservation(conversation, peer, FRAMES)
+
+
+@pytest.mark.parametrize("ceiling_kbps", [2000, 4000, 6000, 8000])
+@pytest.mark.parametrize("rows", [12, 60, 100])
+def test_frames_that_are_paced_are_not_asked_for_while_they_come(ceiling_kbps: int, rows: int) -> None:
+    server = ServerConfig(passphrase="five words make a key", null_cipher=True, latency_us=150 * MS)
+    way = LinkConditions(delay_us=5 * MS, jitter_us=1 * MS, keep_order=True)
+    conversation = Conversation(up=way, down=way, server=server)
+    config = ClientConfig("five words make a key", "cam", max_bitrate_kbps=ceiling_kbps, null_cipher=True)
+    peer = conversation.join(config)
+    conversation.run(2)
+    for frame_id in range(75):
+        local_us = conversation.now_us + peer.clock_offset_us
+        peer.endpoint.send_frame(local_us, frame_id, picture_of_rows(frame_id, local_us, rows))
+        conversation.drain(peer)
+        conversation.run(1 / 15)
+    conversation.run(1)
+    assert conversation.server is not None
+    (seen,) = conversation.server.stats(0).values()
+    assert seen.frames_whole == 75
+    assert seen.repairs_asked <= 1  # before the path was known

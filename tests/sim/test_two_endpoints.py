@@ -215,7 +215,7 @@ def test_a_goodbye_is_heard_by_the_other_side() -> None:
     conversation = Conversation()
     peer = connect(conversation)
     peer.endpoint.close(conversation.now_us + peer.clock_offset_us)
-    conversation._drain_client(peer)
+    conversation.drain(peer)
     conversation.run(1)
     assert peer.state == "closed"
     left = [event for _, event in conversation.server_events if isinstance(event, ClientLeft)]
@@ -231,7 +231,7 @@ def test_what_was_sent_before_a_goodbye_is_still_shown_when_it_is_due() -> None:
     conversation.stream(peer, seconds=1)
     conversation.run(1)
     peer.endpoint.close(conversation.now_us + peer.clock_offset_us)
-    conversation._drain_client(peer)
+    conversation.drain(peer)
     conversation.run(0.1)
     assert not [event for _, event in conversation.server_events if isinstance(event, ClientLeft)]
     conversation.run(1)
@@ -247,7 +247,7 @@ def test_a_large_last_frame_leaves_before_the_goodbye() -> None:
     description = FrameDescription(Codec.LZ4, 256, 400, 0, Subsampling.S444, 256)
     peer.endpoint.send_frame(now_us, 0, EncodedFrame(description, rows, now_us))
     peer.endpoint.close(now_us)
-    conversation._drain_client(peer)
+    conversation.drain(peer)
     conversation.run(1)
     assert peer.state == "closed"
     (due,) = conversation.frames_due(peer.endpoint.client_id)

@@ -9,7 +9,7 @@ from udpconf.proto.jitter_buffer import JitterBuffer
 from udpconf.proto.packetizer import packetize
 from udpconf.proto.parity import parity_shards
 from udpconf.proto.reassembly import ReassemblyBudget
-from udpconf.proto.repair_timer import ALL_SHARDS, SETTLE_MIN_US, UNSEEN_MAX
+from udpconf.proto.repair_timer import ALL_SHARDS, ASKED_MAX, SETTLE_MIN_US, UNSEEN_MAX
 from udpconf.proto.rtt import RoundTrip
 from udpconf.wire.frames import ANSWERS_REPAIR, Repair, VideoShard
 
@@ -51,8 +51,7 @@ class Receiving:
         while (at_us := self.buffer.poll_timeout()) is not None and at_us <= until_us:
             self.now_us = max(self.now_us, at_us)
             self.buffer.handle_timeout(self.now_us)
-            while (repair := self.buffer.poll_repair()) is not None:
-                self.asked.append((self.now_us, repair))
+            self.asked += [(self.now_us, repair) for repair in self.buffer.take_repairs()]
         self.now_us = until_us
 
 
@@ -120,7 +119,7 @@ def test_on_a_path_that_spreads_datagrams_nothing_is_asked_for_between_them() ->
         receiving.take(shards_of(frame_id), receiving.now_us, apart_us=4 * MS)
     assert not receiving.asked
     receiving.take(shards_of(4)[:-1], receiving.now_us, apart_us=4 * MS)
-    receiving.wait(2 * MS)
+    receiving.wait(3 * MS)
     assert [repair.missing for _, repair in receiving.asked] == [1]
 
 
@@ -154,3 +153,23 @@ def test_repairs_do_not_make_the_path_look_slow() -> None:
         receiving.take(answer_to(data, 1), capture_us)
         receiving.wait(RTT_US)
     assert receiving.buffer.playout.target_us < RTT_US / 2
+
+
+def test_a_frame_is_not_asked_for_without_end() -> None:
+    receiving = Receiving(latency_us=5000 * MS, rtt_us=1 * MS)
+    receiving.take(shards_of(0))
+    receiving.take(shards_of(2)[1:])
+    receiving.wait(5000 * MS)
+    asked = [repair.frame_id for _, repair in receiving.asked]
+    assert (asked.count(1), asked.count(2)) == (ASKED_MAX // 2, ASKED_MAX)
+
+
+def test_a_skipped_frame_is_due_before_the_one_that_told_of_it() -> None:
+    receiving = Receiving()
+    receiving.take(shards_of(0), 0)
+    receiving.now_us = 90 * MS
+    receiving.take(shards_of(3), 90 * MS)
+    receiving.wait(SETTLE_MIN_US)
+    # Captured at 30 and 60 ms by the looks of it; what is left of 150 ms.
+    left = [(repair.frame_id, repair.time_left_us) for _, repair in receiving.asked]
+    assert left == [(1, 90 * MS - SETTLE_MIN_US), (2, 120 * MS - SETTLE_MIN_US)]

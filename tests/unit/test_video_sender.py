@@ -2,8 +2,7 @@
 
 import pytest
 
-from tests.pictures import picture
-from udpconf.frames import Codec, EncodedFrame, FrameDescription, Segment, Subsampling
+from tests.pictures import picture, picture_of_rows
 from udpconf.limits import MS, SECOND
 from udpconf.proto.crypto import Direction, NullPacketKey, SessionKeys
 from udpconf.proto.erasure_code import SHARDS_PER_BLOCK_MAX
@@ -25,13 +24,6 @@ CEILING_KBPS = 8000
 LONG_US = 200 * MS
 
 
-def picture_of_rows(frame_id: int, capture_us: int, rows: int) -> EncodedFrame:
-    """A large picture, each half row of which fills a datagram."""
-    description = FrameDescription(Codec.JPEG, 1280, 8 * rows, 50, Subsampling.S420, 40)
-    segments = tuple(Segment(row, 1, bytes(1000)) for row in range(rows))
-    return EncodedFrame(description, segments, capture_us)
-
-
 class Sending:
     """A sender of which every datagram is looked at."""
 
@@ -50,11 +42,11 @@ class Sending:
 
     def loses(self, share: float) -> None:
         """The server says so."""
-        self.totals.handle_feedback(self.now_us, Feedback(0, 0, 0, 0, 0, 0, 0, 30 * MS))
+        self.totals.handle_feedback(self.now_us, Feedback(0, 0, 0, 0, 0, 0, 0, 30 * MS, 0))
         lost = int(10_000 * share)
         self.now_us += 200 * MS
         self.totals.handle_feedback(
-            self.now_us, Feedback(10_000 - lost, lost, int(lost * (1 - share)), 0, 0, 0, 0, 30 * MS)
+            self.now_us, Feedback(10_000 - lost, lost, int(lost * (1 - share)), 0, 0, 0, 0, 30 * MS, 0)
         )
 
     def frame(self, frame_id: int, *, rows: int = 0) -> list[VideoShard]:
@@ -121,12 +113,20 @@ def test_what_the_code_has_is_sent_once_and_then_no_more() -> None:
     sending = Sending()
     data = sending.frame(1)
     seen = {shard.shard_index for shard in data}
-    for _ in range(60):
-        for shard in sending.ask(1, len(data)):
+    for _ in range(SHARDS_PER_BLOCK_MAX):
+        for shard in sending.ask(1, 1):
             assert shard.shard_index not in seen
             seen.add(shard.shard_index)
     assert seen == set(range(SHARDS_PER_BLOCK_MAX))
     assert not sending.ask(1, 1)
+
+
+def test_too_few_shards_to_help_are_not_sent() -> None:
+    sending = Sending()
+    data = sending.frame(1, rows=100)
+    assert len(sending.ask(1, 100)) == len(data) == 100
+    assert not sending.ask(1, 60)  # 55 are left
+    assert len(sending.ask(1, 50)) == 50
 
 
 @pytest.mark.parametrize(("frame_id", "block"), [(2, 0), (1, 1), (1, 255)])

@@ -3,6 +3,7 @@
 import pytest
 
 from udpconf.frames import Codec, FrameDescription, Subsampling
+from udpconf.limits import BLOCKS_MAX
 from udpconf.wire.control import (
     Bye,
     Confirm,
@@ -85,9 +86,9 @@ GOLDEN: list[tuple[Frame, bytes, str]] = [
         "11    0102   0a0b0c0d 01      00 0003  01 0004      6e6577 6f6c6421",
     ),
     (
-        Feedback(1, 2, 3, 4, 5, 6, 7, 8),
-        encode_feedback(Feedback(1, 2, 3, 4, 5, 6, 7, 8)),
-        "12 00000001 00000002 00000003 00000004 00000005 00000006 00000007 00000008",
+        Feedback(1, 2, 3, 4, 5, 6, 7, 8, 9),
+        encode_feedback(Feedback(1, 2, 3, 4, 5, 6, 7, 8, 9)),
+        "12 00000001 00000002 00000003 00000004 00000005 00000006 00000007 00000008 00000009",
     ),
     (
         Repair(0x01020304, 5, 6, 0x0708090A),
@@ -149,3 +150,10 @@ def test_a_long_roster_is_cut_to_what_a_control_frame_holds() -> None:
 def test_bye_is_these_bytes() -> None:
     assert encode_bye(Bye("done")).hex() == "0004646f6e65"
     assert decode_bye_untrusted(encode_bye(Bye("done"))) == Bye("done")
+
+
+def test_a_frame_of_more_blocks_than_a_frame_may_have_is_malformed() -> None:
+    most = SHARD._replace(block=0, blocks=BLOCKS_MAX)
+    assert decode_frames_untrusted(encode_video(most)) == [most]
+    with pytest.raises(MalformedPacket):
+        decode_frames_untrusted(encode_video(most._replace(blocks=BLOCKS_MAX + 1)))

@@ -21,6 +21,7 @@ from udpconf.proto.audio_packets import AudioPacketizer
 from udpconf.proto.client_handshake import ClientHandshake
 from udpconf.proto.crypto import Direction
 from udpconf.proto.events import AUDIO_PATH, MAIN_PATH, ClientEvent, Connected, Disconnected, Failed, Transmit
+from udpconf.proto.repair_timer import REQUESTS_AT_ONCE_MAX
 from udpconf.proto.room import Room
 from udpconf.proto.sender_totals import SenderTotals
 from udpconf.proto.session import Session
@@ -154,6 +155,7 @@ class ClientEndpoint:
             return
         if envelope.destination_id != self._own_id:
             return
+        repairs = 0
         for frame in session.handle_datagram(now_us, data, envelope):
             if isinstance(frame, Control):
                 self._handle_control(now_us, session, frame)
@@ -161,7 +163,8 @@ class ClientEndpoint:
                 self._binding.handle_bound(frame)
             elif isinstance(frame, Feedback):
                 self._totals.handle_feedback(now_us, frame)
-            elif isinstance(frame, Repair) and self.state == "connected":
+            elif isinstance(frame, Repair) and self.state == "connected" and repairs < REQUESTS_AT_ONCE_MAX:
+                repairs += 1
                 self._video.handle_repair(now_us, frame, session)
                 self._drain_video(now_us)
         if self.state == "reconnecting" and self._session is session and session.last_heard_us == now_us:

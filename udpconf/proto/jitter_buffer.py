@@ -6,13 +6,14 @@ frames wait as well, until that long after their capture; without one they leave
 """
 
 from collections import OrderedDict, deque
+from itertools import islice
 
 from udpconf.frames import ReceivedFrame
 from udpconf.limits import MS, OPEN_FRAMES_MAX, SECOND
 from udpconf.proto.erasure_code import ErasureCode
 from udpconf.proto.playout import PlayoutDelay
 from udpconf.proto.reassembly import OpenFrame, ReassemblyBudget, ShardFate, StreamBudget
-from udpconf.proto.repair_timer import UNSEEN_MAX, RepairTimer
+from udpconf.proto.repair_timer import REQUESTS_AT_ONCE_MAX, UNSEEN_MAX, RepairTimer
 from udpconf.proto.rtt import RoundTrip
 from udpconf.proto.stats import VideoCounters
 from udpconf.wire.frames import Repair, VideoShard
@@ -49,10 +50,9 @@ class JitterBuffer:
         self._open: OrderedDict[int, OpenFrame] = OrderedDict()
         self._due: deque[ReceivedFrame] = deque()
         self._repair_timer = RepairTimer(round_trip)
-        self._repairs: deque[Repair] = (
-            deque()
-        )  # drained after every input; a request a block of an open frame
+        self._repairs: list[Repair] = []  # taken after every input
         self._released_id: int | None = None
+        self._newest = (-1, 0)  # the highest frame id of which anything came, and when it was captured
         self._released_whole = False
 
     # --- inputs ---
@@ -90,6 +90,8 @@ class JitterBuffer:
         if fate is ShardFate.USED:
             counters.shards_used += 1
             counters.bytes_received += len(shard.payload)
+            if fresh:
+                self._note_skipped(now_us, frame)
             answers_repair = shard.shard_index >= shard.data_shards and shard.answers_repair
             if answers_repair:
                 counters.shards_repaired += 1
@@ -107,7 +109,8 @@ class JitterBuffer:
 
     def handle_timeout(self, now_us: int) -> None:
         self._release(now_us)
-        for repair in self._repair_timer.due(now_us, self._open.values()):
+        due = self._repair_timer.due(now_us, self._open.values())
+        for repair in islice(due, REQUESTS_AT_ONCE_MAX):
             self._repairs.append(repair)
             self.counters.repairs_asked += 1
 
@@ -123,9 +126,12 @@ class JitterBuffer:
         """The next frame that is due. ``capture_wall_us`` is 0: the session knows the wall clock, we do not."""
         return self._due.popleft() if self._due else None
 
-    def poll_repair(self) -> Repair | None:
-        """The next request to the sender."""
-        return self._repairs.popleft() if self._repairs else None
+    def take_repairs(self) -> list[Repair]:
+        """The requests to the sender since the last time, few enough for one packet."""
+        repairs = self._repairs
+        if repairs:
+            self._repairs = []
+        return repairs
 
     def poll_timeout(self) -> int | None:
         if not self._open:
@@ -142,6 +148,11 @@ class JitterBuffer:
     def target_us(self) -> int:
         """Capture to deadline of a frame that would come now."""
         return max(self._wait_us, self.playout.target_us)
+
+    @property
+    def repair_time_us(self) -> int:
+        """How long before its deadline a typical frame is known to miss something."""
+        return max(0, self.target_us - self.playout.typical_us - self._repair_timer.settle_us)
 
     # --- inside ---
 
@@ -165,15 +176,27 @@ class JitterBuffer:
         grace_us = FIRST_DATAGRAM_GRACE_US if self.playout.learnt else FIRST_FRAME_GRACE_US
         deadline_us = max(capture_us + self.target_us, now_us + grace_us)
         frame = OpenFrame(self._code, shard, capture_us, deadline_us)
-        newest = next(reversed(self._open)) if self._open else self._released_id
+        newest = next(reversed(self._open)) if self._open else None
         self._open[shard.frame_id] = frame
-        self._repair_timer.handle_seen(shard.frame_id)
-        if newest is not None and shard.frame_id > newest + 1:
-            first = max(newest + 1, shard.frame_id - UNSEEN_MAX)
-            self._repair_timer.handle_skipped(now_us, range(first, shard.frame_id), deadline_us)
         if newest is not None and shard.frame_id < newest:
             self._open = OrderedDict(sorted(self._open.items()))  # reordering across frames is rare
         return frame
+
+    def _note_skipped(self, now_us: int, frame: OpenFrame) -> None:
+        """A frame has begun: those that should have come between it and the newest one may be lost whole."""
+        self._repair_timer.handle_seen(frame.frame_id)
+        before_id, before_capture_us = self._newest
+        if frame.frame_id <= before_id:
+            return
+        self._newest = (frame.frame_id, frame.capture_us)
+        apart = frame.frame_id - before_id
+        if before_id >= 0 and apart > 1:
+            interval_us = (frame.capture_us - before_capture_us) // apart
+            missing = range(max(before_id + 1, frame.frame_id - UNSEEN_MAX), frame.frame_id)
+            self._repair_timer.handle_skipped(
+                now_us,
+                {lost: frame.deadline_us - (frame.frame_id - lost) * interval_us for lost in missing},
+            )
 
     def _release(self, now_us: int) -> None:
         while self._open:

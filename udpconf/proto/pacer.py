@@ -42,7 +42,7 @@ class Pacer:
             self.frames_dropped += 1
 
     def push_first(self, plaintexts: Iterable[bytes]) -> None:
-        """Before all frames: what repairs a picture that is due sooner than any of them."""
+        """Before all frames: what repairs a picture that is due sooner than any of them. Whoever calls bounds it."""
         self._first.extend(plaintexts)
 
     def clear(self) -> None:
@@ -50,6 +50,10 @@ class Pacer:
         self._frames.clear()
         self._begun = False
         self._queued_bytes = 0
+
+    @property
+    def waiting_bytes(self) -> int:
+        return self._queued_bytes + sum(map(len, self._first))
 
     @property
     def idle(self) -> bool:

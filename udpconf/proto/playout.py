@@ -71,5 +71,10 @@ class PlayoutDelay:
             return 0
         return min(delays[int(QUANTILE * len(delays))] + MARGIN_US, TARGET_MAX_US)
 
+    @property
+    def typical_us(self) -> int:
+        """Capture to last datagram of a frame, the median of the last seconds; 0 before the first frame."""
+        return self._delays_us[len(self._delays_us) // 2] if self._delays_us else 0
+
     def _remove(self, delay_us: int) -> None:
         del self._delays_us[bisect_left(self._delays_us, delay_us)]

@@ -87,7 +87,8 @@ def repair_count(missing: int, data_shards: int, loss: float, burst: float = 1.0
     if loss < LOSS_MIN:
         return missing
     like = min(missing, _LARGE)
-    count, _ = _repair(like, data_shards, *_rounded(loss, burst), min(rounds, ROUNDS_MAX) + 1)
+    k = round(data_shards * like / missing)
+    count, _ = _repair(like, k, *_rounded(loss, burst), min(rounds, ROUNDS_MAX) + 1)
     return -(-count * missing // like)
 
 

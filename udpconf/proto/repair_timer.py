@@ -1,6 +1,6 @@
 """When a frame's missing shards are asked for: once nothing more is likely to come by itself, while an answer still helps."""
 
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Mapping
 
 from udpconf.limits import MS
 from udpconf.proto.reassembly import OpenFrame
@@ -12,8 +12,14 @@ from udpconf.wire.frames import Repair
 SETTLE_MIN_US = 2 * MS
 # On a narrow or jittery path the gaps are longer; beyond this they tell of a pause, not of a path.
 SETTLE_MAX_US = 50 * MS
-# The longest gap is forgotten at this rate: by two thirds in some three frames.
+# The longest gap within a frame is forgotten at this rate, frame by frame: by two thirds in a second or so.
 _GAP_DECAY = 32
+# A frame is asked for so often, one of which nothing has come half as often, as perhaps nobody sent it.
+ASKED_MAX = 4
+# An answer is given this time at least: the other end is a program on a busy machine.
+ANSWER_MIN_US = 10 * MS
+# Requests of one moment; more than this are missing only if somebody made that up.
+REQUESTS_AT_ONCE_MAX = 64
 # Of a frame of which nothing has come nobody knows how much there is; the sender does.
 ALL_SHARDS = 255
 # So many frames that nobody has seen are asked for at a time; when more are gone it is an outage, and the newest matter.
@@ -44,23 +50,20 @@ class RepairTimer:
             before_us: when the one before it came that was sent unasked; 0: there was none.
             answers_repair: it was asked for. While it is, stragglers of the first send do not matter.
         """
-        if before_us and not answers_repair:
-            gap_us = now_us - before_us
-            if gap_us < self._gap_us:
-                gap_us = max(gap_us, self._gap_us - self._gap_us // _GAP_DECAY)
-            if gap_us != self._gap_us:
-                self._gap_us = gap_us
-                self.settle_us = min(max(SETTLE_MIN_US, gap_us * 5 // 4), SETTLE_MAX_US)
+        if not before_us:
+            self._set_gap(self._gap_us - self._gap_us // _GAP_DECAY)
+        elif not answers_repair and now_us - before_us > self._gap_us:
+            self._set_gap(now_us - before_us)
         if frame.complete or not self._knows_path:
             frame.ask_at_us = None
         elif answers_repair or not frame.repairs_asked:
             frame.ask_at_us = now_us + self.settle_us
 
-    def handle_skipped(self, now_us: int, frame_ids: Iterable[int], deadline_us: int) -> None:
-        """A frame has come, and of these before it nothing has; the deadline is the frame's."""
+    def handle_skipped(self, now_us: int, deadlines_us: Mapping[int, int]) -> None:
+        """A frame has come, and of these before it, by their ids, nothing has."""
         if not self._knows_path:
             return
-        for frame_id in frame_ids:
+        for frame_id, deadline_us in deadlines_us.items():
             self._unseen[frame_id] = _Unseen(now_us + self.settle_us, deadline_us)
         while len(self._unseen) > UNSEEN_MAX:
             del self._unseen[next(iter(self._unseen))]
@@ -74,7 +77,7 @@ class RepairTimer:
         for frame in frames:
             if frame.ask_at_us is not None and frame.ask_at_us <= now_us:
                 time_left_us = frame.deadline_us - now_us
-                frame.ask_at_us = self._again_us(now_us, time_left_us)
+                frame.ask_at_us = self._again_us(now_us, time_left_us, frame.repairs_asked, ASKED_MAX)
                 if frame.ask_at_us is not None:
                     frame.repairs_asked += 1
                     for block, missing in frame.missing_shards():
@@ -82,11 +85,12 @@ class RepairTimer:
         for frame_id, unseen in list(self._unseen.items()):
             if unseen.ask_at_us <= now_us:
                 time_left_us = unseen.deadline_us - now_us
-                again_us = self._again_us(now_us, time_left_us)
+                again_us = self._again_us(now_us, time_left_us, unseen.repairs_asked, ASKED_MAX // 2)
                 if again_us is None:
                     del self._unseen[frame_id]
                 else:
                     unseen.ask_at_us = again_us
+                    unseen.repairs_asked += 1
                     yield Repair(frame_id, 0, ALL_SHARDS, time_left_us)
 
     def poll_timeout(self, frames: Iterable[OpenFrame], at_us: int) -> int:
@@ -103,20 +107,25 @@ class RepairTimer:
     def _knows_path(self) -> bool:
         return self._round_trip is not None and self._round_trip.latest_rtt_us is not None
 
-    def _again_us(self, now_us: int, time_left_us: int) -> int | None:
-        """When to ask once more if nothing comes; None: it is too late to ask even now."""
+    def _set_gap(self, gap_us: int) -> None:
+        self._gap_us = gap_us
+        self.settle_us = min(max(SETTLE_MIN_US, gap_us * 3 // 2), SETTLE_MAX_US)
+
+    def _again_us(self, now_us: int, time_left_us: int, asked: int, asked_max: int) -> int | None:
+        """When to ask once more if nothing comes; None: it is too late to ask even now, or it was asked often enough."""
         round_trip = self._round_trip
         assert round_trip is not None
-        if time_left_us < round_trip.smoothed_rtt_us + ANSWER_MARGIN_US:
+        if asked >= asked_max or time_left_us < round_trip.smoothed_rtt_us + ANSWER_MARGIN_US:
             return None
-        return now_us + round_trip.timeout_us + self.settle_us
+        return now_us + max(round_trip.timeout_us, ANSWER_MIN_US) + self.settle_us
 
 
 class _Unseen:
     """A frame of which nothing has come."""
 
-    __slots__ = ("ask_at_us", "deadline_us")
+    __slots__ = ("ask_at_us", "deadline_us", "repairs_asked")
 
     def __init__(self, ask_at_us: int, deadline_us: int) -> None:
         self.ask_at_us = ask_at_us
         self.deadline_us = deadline_us
+        self.repairs_asked = 0

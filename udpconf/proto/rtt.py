@@ -78,7 +78,7 @@ class RoundTrip:
         if self.latest_rtt_us is None:
             return False
         least_us = min(self._samples, key=_rtt_us).rtt_us
-        return max(self.latest_rtt_us, self.smoothed_rtt_us) > 2 * least_us + STANDING_QUEUE_US
+        return min(self.latest_rtt_us, self.smoothed_rtt_us) > 2 * least_us + STANDING_QUEUE_US
 
     def to_local_us(self, peer_low32: int, now_us: int) -> int:
         """Place the low 32 bits of a peer's time on our clock, as the nearest moment to now (they wrap in 71 minutes)."""

@@ -89,9 +89,9 @@ class SenderTotals:
         self._recent.mark(now_us, self._bytes_sent(session))
 
     @property
-    def playout_delay_us(self) -> int | None:
-        """From a frame's capture to its deadline, as the server said last; None before it has said anything."""
-        return None if self._feedback is None else self._feedback.playout_delay_us
+    def repair_time_us(self) -> int:
+        """How long before its deadline the server knows what a frame misses, as it said last; 0 before it has said anything."""
+        return 0 if self._feedback is None else self._feedback.repair_time_us
 
     def expected_loss(self, now_us: int) -> tuple[float, float]:
         """The share of packets that the path to the server loses, and in runs of how many on average.

@@ -329,8 +329,8 @@ class ServerEndpoint:
             if client_id is not None:
                 wall_us = client.session.wall_us(frame.encoded.capture_us)
                 self._events.append(VideoFrameDue(client_id, frame._replace(capture_wall_us=wall_us)))
-        while (repair := client.frames.poll_repair()) is not None:
-            self._transmit(client, Channel.MAIN, encode_repair(repair))
+        if repairs := client.frames.take_repairs():
+            self._transmit(client, Channel.MAIN, b"".join(map(encode_repair, repairs)))
         while (plaintext := client.session.poll_plaintext()) is not None:
             self._transmit(client, Channel.MAIN, plaintext)
         client.touch()

@@ -10,7 +10,7 @@ from udpconf.proto.session import Session
 from udpconf.proto.stats import ClientStats, Recent
 from udpconf.wire.frames import Feedback, encode_feedback
 
-# Often enough for a sender's live table; the recovery engine will want it faster.
+# Often enough for a sender's live table, and for parity to follow the loss within a few frames.
 FEEDBACK_INTERVAL_US = 200 * MS
 # Sound may lead the picture by so much before the picture is held back: half of what is noticed (ITU-R BT.1359).
 LIP_SYNC_US = 20 * MS
@@ -73,6 +73,7 @@ class ServerClient:
             counters.frames_with_holes,
             counters.frames_skipped,
             max(0, self.frames.target_us),
+            self.frames.repair_time_us,
         )
         self._reported_shards = counters.shards_received
         if self._reported is not None and feedback[4:7] == self._reported[4:7]:

@@ -43,6 +43,8 @@ from udpconf.wire.packet_number import expand, truncate
 # A new session asks often at first: the smallest of several round trips gives a clock offset to rely on.
 FIRST_PINGS = 8
 FIRST_PING_INTERVAL_US = 40_000
+# A round trip of some seconds' worth.
+UNANSWERED_PINGS_MAX = 32
 # Replies to pings wait here; the peer asks once a second, so a longer queue would be its fault.
 OUTBOX_MAX = 64
 
@@ -102,6 +104,7 @@ class Session:
         self._pings_sent = 0
         self._ping_at_us = now_us
         self._pinged_us = now_us - 1
+        self._unanswered: deque[int] = deque(maxlen=UNANSWERED_PINGS_MAX)
 
     def probe_path(self, now_us: int) -> None:
         """From now on find out how large datagrams may be: this end has much to send."""
@@ -146,6 +149,9 @@ class Session:
             if isinstance(frame, Ping):
                 ping = frame
             elif isinstance(frame, Pong):
+                if frame.ping_sent_us not in self._unanswered:
+                    continue  # made up: it could make the path look shorter or longer than it is
+                self._unanswered.remove(frame.ping_sent_us)
                 self.round_trip.handle_pong(frame.ping_sent_us, frame.received_us, frame.sent_us, now_us)
                 if self._path_mtu is not None:
                     self._path_mtu.handle_pong(frame.ping_sent_us, now_us)
@@ -212,6 +218,7 @@ class Session:
     def _ping(self, now_us: int, wall_us: int, datagram_bytes: int = 0) -> int:
         """Put a PING into the outbox, padded to a size if one is given; returns its time, which no other PING has."""
         self._pinged_us = max(now_us, self._pinged_us + 1)
+        self._unanswered.append(self._pinged_us)
         ping = encode_ping(Ping(self._pinged_us, wall_us))
         self._outbox.append(ping.ljust(datagram_bytes - OVERHEAD_BYTES, bytes((PADDING,))))
         return self._pinged_us

@@ -66,12 +66,11 @@ class VideoSender:
         round_trip = session.round_trip
         self._totals.sent_in_a_second(now_us, session)
         data = packetize(encoded, frame_id, payload_bytes)
+        if not data:
+            return
         parity: list[VideoShard] = []
         if not round_trip.queue_stands:
-            rounds, deadline_us = 0, self._totals.playout_delay_us
-            if round_trip.latest_rtt_us is not None and deadline_us is not None:
-                time_left_us = encoded.capture_us + deadline_us - now_us
-                rounds = _rounds(time_left_us - round_trip.smoothed_rtt_us // 2, round_trip)
+            rounds = _rounds(self._totals.repair_time_us, round_trip)
             parity = frame_parity(self._code, data, *self._totals.expected_loss(now_us), rounds)
         self._totals.frame_sent(data, parity)
         self._pacer.push(map(encode_video, (*data, *parity)))
@@ -80,8 +79,8 @@ class VideoSender:
     def handle_repair(self, now_us: int, repair: Repair, session: Session) -> None:
         """Queue shards of a frame that have not been sent yet.
 
-        Nothing, if the frame is not known any more, all of them have been sent, or more datagrams would only make a queue
-        longer or break the ceiling.
+        Nothing, if the frame is not known any more, too few are left to help, or more datagrams would only make a queue longer
+        or break the ceiling.
         """
         round_trip = session.round_trip
         frame = self._sent.get(repair.frame_id)
@@ -93,12 +92,15 @@ class VideoSender:
         rounds = _rounds(repair.time_left_us - round_trip.smoothed_rtt_us, round_trip)
         wanted = repair_count(missing, len(data), *self._totals.expected_loss(now_us), rounds)
         room = self._second_max_bytes - self._totals.sent_in_a_second(now_us, session)
+        room -= self._pacer.waiting_bytes
         datagram_bytes = (
             max(len(shard.payload) for shard in data) + DATAGRAM_DEFAULT_BYTES - SHARD_PAYLOAD_BYTES
         )
-        wanted = max(0, min(wanted, int(room // (datagram_bytes + IP_UDP_BYTES))))
         first = frame.next_index[repair.block]
-        indexes = range(first, min(first + wanted, SHARDS_PER_BLOCK_MAX))
+        wanted = min(wanted, SHARDS_PER_BLOCK_MAX - first, int(room // (datagram_bytes + IP_UDP_BYTES)))
+        if wanted < missing:
+            return  # it would decode nothing
+        indexes = range(first, first + wanted)
         frame.next_index[repair.block] = indexes.stop
         answer = [
             shard._replace(interval_count=ANSWERS_REPAIR)

@@ -22,6 +22,7 @@ from typing import NamedTuple
 
 from udpconf.frames import Codec, FrameDescription, Subsampling
 from udpconf.limits import (
+    BLOCKS_MAX,
     CONTROL_BODY_MAX_BYTES,
     DATAGRAM_DEFAULT_BYTES,
     DATAGRAM_MAX_BYTES,
@@ -48,7 +49,7 @@ _DESCRIPTION = struct.Struct(">BBHHH")  # codec and subsampling, quality, width,
 _VIDEO = struct.Struct(">BBIBBBBI8sBHH")
 _AUDIO = struct.Struct(">BHIB")
 _AUDIO_BLOCK = struct.Struct(">BH")
-_FEEDBACK = struct.Struct(">BIIIIIIII")
+_FEEDBACK = struct.Struct(">B9I")
 _REPAIR = struct.Struct(">BIBBI")
 
 VIDEO_HEADER_BYTES = _VIDEO.size
@@ -124,7 +125,7 @@ class AudioPacket(NamedTuple):
 
 
 class Feedback(NamedTuple):
-    """Totals since the session began, modulo 2^32."""
+    """Totals since the session began, modulo 2^32, and two times."""
 
     packets_received: int
     packets_lost: int
@@ -134,6 +135,7 @@ class Feedback(NamedTuple):
     frames_with_holes: int
     frames_skipped: int
     playout_delay_us: int  # capture to deadline, at this moment
+    repair_time_us: int  # of it, what is left when nothing more of a frame is likely to come by itself
 
 
 class Repair(NamedTuple):
@@ -306,7 +308,7 @@ def _decode_video(plaintext: bytes, at: int) -> VideoShard:
         interval_count,
     ) = _VIDEO.unpack_from(plaintext, at)
     description, intervals = _decode_description_untrusted(raw)
-    if not data_shards or block >= blocks:
+    if not data_shards or block >= blocks or blocks > BLOCKS_MAX:
         raise MalformedPacket("shard place")
     first_interval = high << 16 | low
     payload = plaintext[at + _VIDEO.size :]
