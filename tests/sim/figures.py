@@ -59,8 +59,8 @@ class Call:
         hearing: the sound between network and loudspeaker, a buffer for each session.
         shown_by_session: the ids of the frames.
         sounds_concealed: pieces of 10 ms that were made up.
-        datagrams: by direction, whether they came out of the link, and kind.
-        wire_bytes: of those that were put in, with IP and UDP headers.
+        datagrams_sent: into the link, by direction and kind; ``datagrams_came``: out of it, by direction.
+        wire_bytes: of those that were sent, with IP and UDP headers.
     """
 
     conversation: Conversation
@@ -73,8 +73,9 @@ class Call:
     sounds_concealed: int = 0
     hearing: list[AudioJitterBuffer] = field(default_factory=list)
     shown_by_session: list[list[int]] = field(default_factory=list)
-    datagrams: Counter[tuple[str, bool, str]] = field(default_factory=Counter)
-    wire_bytes: Counter[tuple[str, bool, str]] = field(default_factory=Counter)
+    datagrams_sent: Counter[tuple[str, str]] = field(default_factory=Counter)
+    datagrams_came: Counter[str] = field(default_factory=Counter)
+    wire_bytes: Counter[tuple[str, str]] = field(default_factory=Counter)
     video_on: bool = False
     sound_on: bool = False
     _heard: bool = False
@@ -88,11 +89,15 @@ class Call:
         self.hearing.append(AudioJitterBuffer())
         self.shown_by_session.append([])
 
-    def count(self, direction: str, out: bool, datagram: bytes) -> None:
-        key = (direction, out, kind_of(datagram))
-        self.datagrams[key] += 1
-        if not out:
-            self.wire_bytes[key] += len(datagram) + UDP_IP_BYTES
+    def sent(self, direction: str, datagram: bytes) -> None:
+        """A datagram was put into the link."""
+        key = (direction, kind_of(datagram))
+        self.datagrams_sent[key] += 1
+        self.wire_bytes[key] += len(datagram) + UDP_IP_BYTES
+
+    def came(self, direction: str) -> None:
+        """One came out of it."""
+        self.datagrams_came[direction] += 1
 
     def show(self, event: VideoFrameDue) -> None:
         encoded = event.frame.encoded
@@ -202,7 +207,7 @@ class Call:
         return self.peer.endpoint.stats(now_us).reconnects
 
     def bytes_sent(self, kind: str, direction: str = "up") -> int:
-        return self.wire_bytes[direction, False, kind]
+        return self.wire_bytes[direction, kind]
 
     @property
     def server_clients(self) -> list[ServerClient]:
@@ -228,11 +233,9 @@ class Call:
                 c.sent + c.duplicated,
                 fates,
             )
-            for out, counted in ((False, c.sent), (True, c.delivered)):
-                seen = sum(
-                    n for (way, came, _), n in self.datagrams.items() if (way, came) == (direction, out)
-                )
-                equal(f"datagrams {'out of' if out else 'into'} the link {direction}", seen, counted)
+            sent = sum(n for (way, _), n in self.datagrams_sent.items() if way == direction)
+            equal(f"datagrams into the link {direction}", sent, c.sent)
+            equal(f"datagrams out of the link {direction}", self.datagrams_came[direction], c.delivered)
         ids = [frame.frame_id for frame in self.shown]
         if any(after <= before for before, after in pairwise(ids)):
             found.append("frames were shown twice or out of turn")
@@ -265,7 +268,7 @@ class Call:
         now_us = SERVER_START_US + self.conversation.now_us
         stats = self.conversation.server.stats(now_us) if self.conversation.server else {}
         mine = stats.get(self.peer.endpoint.client_id)
-        kinds = sorted({(way, kind) for way, out, kind in self.wire_bytes if not out})
+        kinds = sorted(self.wire_bytes)
         lines = [
             f"frames: {self.captured} captured, {self.away} without a connection, {self.whole} whole, ",
             f"    {self.with_holes} with holes, {self.skipped} skipped, {self.under_way} under way; ",
@@ -275,8 +278,7 @@ class Call:
             + " ms",
             f"sound: {self.sounds_captured} captured, {self.sounds_received} received, {self.sounds_concealed} concealed,",
             f"    longest silence {self.silence_ms:.0f} ms, delay {self.sound_delay_ms:.1f} ms",
-            "sent: "
-            + ", ".join(f"{way} {kind} {self.wire_bytes[way, False, kind]} B" for way, kind in kinds),
+            "sent: " + ", ".join(f"{way} {kind} {self.wire_bytes[way, kind]} B" for way, kind in kinds),
             f"{self.peer.state}, {self.reconnects} times reconnected; up {self.peer.up.counters}",
         ]
         if mine is not None:

@@ -33,6 +33,7 @@ LIP_SYNC_INTERVAL_US = 200 * MS
 # Making up new pictures would take as long as sending them; so many different ones take turns.
 PICTURES = 30
 PIECES_AT_ONCE = 500
+_SENT, _CAME = {"up": b"u", "down": b"d"}, {"up": b"U", "down": b"D"}
 _RECORD = struct.Struct(">cBQq")  # what, client, when, number
 
 
@@ -250,8 +251,14 @@ class Story:
         if number == len(self._by_number):  # the HELLO that leaves within join()
             self._by_number.append(Call(self._conversation, self._conversation.clients[number]))
         call = self._by_number[number]
-        call.count(direction, out, data)
-        self._record(direction[:1].encode(), call, out, data)
+        if (
+            out
+        ):  # its bytes are in the trace since it was sent, and what was flipped in it shows in what it does
+            call.came(direction)
+            self._record(_CAME[direction], call, len(data))
+        else:
+            call.sent(direction, data)
+            self._record(_SENT[direction], call, len(data), data)
 
     def _record(self, what: bytes, call: Call, number: int, *data: bytes) -> None:
         self._unhashed += (_RECORD.pack(what, call.peer.number, self._conversation.now_us, number), *data)

@@ -262,7 +262,7 @@ def test_a_frame_or_packet_that_is_missing_in_the_books_is_found() -> None:
     call = story.calls["cam"]
     assert call.violations() == []
     call.shown.pop()
-    call.datagrams["up", True, "video"] -= 1
+    call.datagrams_came["up"] -= 1
     found = "; ".join(call.violations())
     assert "frames shown" in found
     assert "datagrams out of the link up" in found

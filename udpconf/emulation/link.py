@@ -243,6 +243,9 @@ class Link(Generic[PacketT]):
 
     def poll_delivery(self, now_us: int) -> PacketT | None:
         """The next packet that is out by now, or None."""
+        # Asked in vain every other time: that is answered here.
+        if not self._in_flight or self._in_flight[0].due_us > now_us:
+            return None
         delivery = self.poll_numbered(now_us)
         return None if delivery is None else delivery.packet
 
