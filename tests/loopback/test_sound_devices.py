@@ -62,9 +62,11 @@ def test_all_clients_are_heard_from_the_servers_speaker(pulse: Pulse) -> None:
     heard = pulse.record("spk.monitor", 4.0)[-RATE:]
     out, err = server.communicate(timeout=30)
     (result,) = objects(out)
-    assert abs(amplitude_at(heard, 440) - 4000) < 400
-    assert abs(amplitude_at(heard, 1000) - 4000) < 400
-    assert amplitude_at(heard, 700) < 40
+    # By tenths of a second: a busy machine leaves a gap in one of them, and the tone goes on in another phase.
+    tenths = np.split(heard, 10)
+    assert abs(np.median([amplitude_at(tenth, 440) for tenth in tenths]) - 4000) < 400
+    assert abs(np.median([amplitude_at(tenth, 1000) for tenth in tenths]) - 4000) < 400
+    assert np.median([amplitude_at(tenth, 700) for tenth in tenths]) < 40
     assert 0 < result["delay_us"] < 400_000
     for counts in result["counts"]:
         assert counts["lost"] == counts["late"] == 0
