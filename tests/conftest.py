@@ -1,10 +1,16 @@
 """UDPCONF_FAIL_ON_SKIP=1 turns a skipped test into a failure: what CI does not run, it does not know."""
 
 import os
+import signal
 
 import pytest
 
 not_run: list[str] = []
+
+
+def pytest_sessionstart() -> None:
+    # Under nohup the tests would ignore it, and with them every program that they start to see it end by that signal.
+    signal.signal(signal.SIGHUP, signal.SIG_DFL)
 
 
 def pytest_runtest_logreport(report: pytest.TestReport) -> None:
