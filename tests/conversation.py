@@ -17,7 +17,8 @@ from udpconf.emulation.link import Link, LinkConditions, flip_bit
 from udpconf.emulation.scenario import Scenario, of_conditions
 from udpconf.emulation.scenario_link import ScenarioLink
 from udpconf.limits import MS, SECOND
-from udpconf.proto.client import ClientConfig, ClientEndpoint
+from udpconf.proto.client import ClientEndpoint
+from udpconf.proto.client_config import ClientConfig
 from udpconf.proto.events import (
     AUDIO_PATH,
     MAIN_PATH,
@@ -50,6 +51,12 @@ def damaged(datagram: Datagram, where: float) -> Datagram:
     path, address, data = datagram
     data = flip_bit(data, where)
     return path, address, data[:-TAG_BYTES] + b"\xff" * TAG_BYTES if data[0] & PROTECTED_BIT else data
+
+
+def fitting_bytes(endpoint: ClientEndpoint, now_us: int, fps: int) -> int:
+    """How large a picture the path has room for, as the sender's application works it out; 0: none."""
+    share = endpoint.path_kbps(now_us) * 1000 / 8 / fps
+    return int(0.85 * share / (1 + endpoint.parity_share))
 
 
 @dataclass
@@ -140,7 +147,9 @@ class Conversation:
 
     def join(self, config: ClientConfig | None = None) -> Peer:
         number = len(self.clients)
-        config = config or ClientConfig("five words make a key", f"cam-{number}", null_cipher=True)
+        config = config or ClientConfig(
+            "five words make a key", f"cam-{number}", max_bitrate_kbps=8000, null_cipher=True
+        )
         offset_us = (11 + number) * 1_000 * SECOND + number
         endpoint = ClientEndpoint(
             config, self.now_us + offset_us, WALL_US + self.now_us + 3600 * SECOND, self.rng.randbytes
@@ -170,14 +179,18 @@ class Conversation:
         heappush(self._script, (when_us, self._scripted, action))
 
     def stream(self, peer: Peer, *, seconds: float, fps: int = 30, coded_bytes: int = 12_500) -> None:
-        """Send pictures from now on."""
+        """Send pictures from now on, as large as asked for or as the path has room for."""
         for number in range(int(seconds * fps)):
             when_us = self.now_us + number * SECOND // fps
 
             def send(number: int = number, when_us: int = when_us) -> None:
                 local_us = when_us + peer.clock_offset_us
+                room_bytes = fitting_bytes(peer.endpoint, local_us, fps)
+                if not room_bytes:
+                    return
                 peer.sent_at_us[number] = when_us
-                peer.endpoint.send_frame(local_us, number, picture(number, local_us, coded_bytes))
+                encoded = picture(number, local_us, min(coded_bytes, room_bytes))
+                peer.endpoint.send_frame(local_us, number, encoded)
                 self.drain(peer)
 
             self.at(when_us, send)

@@ -38,15 +38,31 @@ MCU_SIZE: dict[Subsampling, tuple[int, int]] = {
 }
 
 
+# Of a picture's width and height, what is sent of it: smaller where the path or the ceiling has no room for more. A step is
+# a number of two bits on the wire.
+SCALES = (1.0, 0.75, 0.5, 0.25)
+
+
 class FrameDescription(NamedTuple):
     """All that a decoder must know besides the intervals; the receiver writes the JPEG header from it."""
 
     codec: Codec
-    width: int  # pixels
+    width: int  # pixels, as submitted and as shown
     height: int  # pixels
     quality: int  # 1..100, libjpeg's scale; 0 for lz4
     subsampling: Subsampling
     restart_interval: int  # MCUs (JPEG) or pixels (lz4) in an interval
+    scale_step: int = 0  # index into SCALES; lz4: 0
+
+    @property
+    def coded_width(self) -> int:
+        """Pixels of a line as they are compressed."""
+        return max(1, round(self.width * SCALES[self.scale_step]))
+
+    @property
+    def coded_height(self) -> int:
+        """Lines as they are compressed."""
+        return max(1, round(self.height * SCALES[self.scale_step]))
 
     @property
     def interval_count(self) -> int:
@@ -55,7 +71,7 @@ class FrameDescription(NamedTuple):
             units = self.width * self.height
         else:
             mcu_width, mcu_height = MCU_SIZE[self.subsampling]
-            units = -(-self.width // mcu_width) * -(-self.height // mcu_height)
+            units = -(-self.coded_width // mcu_width) * -(-self.coded_height // mcu_height)
         return -(-units // self.restart_interval)
 
 

@@ -50,7 +50,8 @@ def test_every_shard_that_can_be_sent_reads_back(
     kind: tuple[Codec, int, Subsampling], width: int, height: int, restart_interval: int, data: st.DataObject
 ) -> None:
     codec, quality, subsampling = kind
-    description = FrameDescription(codec, width, height, quality, subsampling, restart_interval)
+    scale_step = data.draw(st.integers(0, 3 if codec == Codec.JPEG else 0))
+    description = FrameDescription(codec, width, height, quality, subsampling, restart_interval, scale_step)
     first = data.draw(st.integers(0, description.interval_count - 1))
     count = data.draw(st.integers(1, min(0xFFFF, description.interval_count - first)))
     shard = VideoShard(

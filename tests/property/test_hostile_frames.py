@@ -23,6 +23,7 @@ jpeg_descriptions = st.builds(
     quality=st.integers(1, 100),
     subsampling=st.sampled_from(Subsampling),
     restart_interval=st.integers(1, 12),
+    scale_step=st.integers(0, 3),
 )
 lz4_descriptions = st.builds(
     FrameDescription,
@@ -32,6 +33,7 @@ lz4_descriptions = st.builds(
     quality=st.just(0),
     subsampling=st.sampled_from([Subsampling.GREY, Subsampling.S444]),
     restart_interval=st.integers(1, 200),
+    scale_step=st.just(0),
 )
 # Plain bytes, bytes full of markers, and bytes that pass the marker check and reach the Huffman decoder.
 hostile_bytes = st.one_of(
@@ -72,7 +74,7 @@ def test_any_segments_give_a_jpeg_with_our_header_and_all_markers(
     assert markers == [*restarts, b"\xff\xd9"]
     image = cv2.imdecode(np.frombuffer(jpeg, np.uint8), cv2.IMREAD_COLOR)
     assert image is not None
-    assert image.shape == (description.height, description.width, 3)
+    assert image.shape == (description.coded_height, description.coded_width, 3)
 
 
 @settings(max_examples=200, deadline=None)

@@ -53,7 +53,8 @@ class Call:
     """One client as the story sees it.
 
     Attributes:
-        captured: pictures taken; each was accepted by the endpoint, or there was no connection at the time ("away").
+        captured: pictures taken; each was accepted by the endpoint, or there was no connection at the time ("away"), or no
+            room on the path ("left out").
         accepted_ids: of those the endpoint took.
         shown: in the order they were given out.
         hearing: the sound between network and loudspeaker, a buffer for each session.
@@ -66,6 +67,7 @@ class Call:
     conversation: Conversation
     peer: Peer
     captured: int = 0
+    left_out: int = 0
     accepted_ids: list[int] = field(default_factory=list)
     shown: list[Shown] = field(default_factory=list)
     sounds_captured: int = 0
@@ -134,7 +136,7 @@ class Call:
 
     @property
     def away(self) -> int:
-        return self.captured - len(self.accepted_ids)
+        return self.captured - self.left_out - len(self.accepted_ids)
 
     @property
     def under_way(self) -> int:
@@ -270,7 +272,7 @@ class Call:
         mine = stats.get(self.peer.endpoint.client_id)
         kinds = sorted(self.wire_bytes)
         lines = [
-            f"frames: {self.captured} captured, {self.away} without a connection, {self.whole} whole, ",
+            f"frames: {self.captured} captured, {self.away} without a connection, {self.left_out} left out, {self.whole} whole, ",
             f"    {self.with_holes} with holes, {self.skipped} skipped, {self.under_way} under way; ",
             f"    fresh area {self.fresh_area:.4f}, longest freeze {self.freeze_ms():.1f} ms",
             "latency: "

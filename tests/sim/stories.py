@@ -14,7 +14,7 @@ from collections.abc import Callable, Sequence
 from functools import cache
 from typing import NamedTuple
 
-from tests.conversation import SERVER_START_US, Conversation
+from tests.conversation import SERVER_START_US, Conversation, fitting_bytes
 from tests.pictures import picture
 from tests.sim.figures import Call
 from udpconf.emulation.link import LinkConditions
@@ -22,7 +22,7 @@ from udpconf.emulation.scenario import Scenario, load_scenario, of_conditions
 from udpconf.frames import EncodedFrame
 from udpconf.limits import MS, SECOND
 from udpconf.proto.audio_jitter import FRAME_US
-from udpconf.proto.client import ClientConfig
+from udpconf.proto.client_config import ClientConfig
 from udpconf.proto.events import AudioReceived, ClientJoined, ServerEvent, VideoFrameDue
 
 PASSPHRASE = "five words make a key"
@@ -32,6 +32,8 @@ SOUND_INTERVAL_US = 10 * MS
 LIP_SYNC_INTERVAL_US = 200 * MS
 # Making up new pictures would take as long as sending them; so many different ones take turns.
 PICTURES = 30
+# Where the path has no room for the size that was asked for, pictures shrink by this part of it at a time.
+SIZE_STEPS = 10
 PIECES_AT_ONCE = 500
 _SENT, _CAME = {"up": b"u", "down": b"d"}, {"up": b"U", "down": b"D"}
 _RECORD = struct.Struct(">cBQq")  # what, client, when, number
@@ -190,13 +192,20 @@ class Story:
         local_us = at_us + peer.clock_offset_us
         frame_id = len(call.accepted_ids)  # the sender's application counts what it gives to the endpoint
         call.captured += 1
+        size_bytes = media.kbps * 1000 // 8 // media.fps
+        room_bytes = fitting_bytes(peer.endpoint, local_us, media.fps)
+        while size_bytes > room_bytes > 0:
+            size_bytes -= size_bytes // SIZE_STEPS + 1
         if peer.state == "connected":
-            call.accepted_ids.append(frame_id)
-            peer.sent_at_us[frame_id] = at_us
-        pictures = _pictures(media.kbps * 1000 // 8 // media.fps)
-        encoded = pictures[call.captured % PICTURES]._replace(capture_us=local_us)
-        peer.endpoint.send_frame(local_us, frame_id, encoded)
-        conversation.drain(peer)
+            if room_bytes:
+                call.accepted_ids.append(frame_id)
+                peer.sent_at_us[frame_id] = at_us
+            else:
+                call.left_out += 1
+        if room_bytes:
+            encoded = _pictures(size_bytes)[call.captured % PICTURES]._replace(capture_us=local_us)
+            peer.endpoint.send_frame(local_us, frame_id, encoded)
+            conversation.drain(peer)
         next_us = at_us + SECOND // media.fps
         conversation.at(next_us, lambda: self._picture(call, media, next_us))
 

@@ -4,7 +4,7 @@ from tests.conversation import PERFECT, Conversation, Peer
 from udpconf.emulation.link import LinkConditions
 from udpconf.emulation.loss import Bernoulli
 from udpconf.limits import MS, SECOND
-from udpconf.proto.client import ClientConfig
+from udpconf.proto.client_config import ClientConfig
 from udpconf.proto.events import Connected, Disconnected
 from udpconf.proto.server import ServerConfig
 from udpconf.wire.envelope import HEADER_BYTES

@@ -2,7 +2,7 @@
 
 from tests.conversation import Conversation, Peer
 from udpconf.limits import DATAGRAM_DEFAULT_BYTES, DATAGRAM_MAX_BYTES, MS, SECOND
-from udpconf.proto.client import ClientConfig
+from udpconf.proto.client_config import ClientConfig
 from udpconf.wire.frames import SHARD_PAYLOAD_MAX_BYTES, shard_payload_bytes
 
 

@@ -8,7 +8,7 @@ from tests.sim.test_two_endpoints import check_conservation, latencies_us
 from udpconf.emulation.link import LinkConditions
 from udpconf.emulation.loss import loss_model
 from udpconf.limits import MS
-from udpconf.proto.client import ClientConfig
+from udpconf.proto.client_config import ClientConfig
 from udpconf.proto.server import ServerConfig
 
 SECONDS = 20

@@ -72,40 +72,41 @@ STORIES: dict[str, list[Step]] = {
         *(silent_for(30), it_never_reconnects),
     ],
     "dsl": [
-        # 3 Mbit/s into 1: the queue is always full, and drops the later part of each frame.
-        *(CALL, Run(s=10), no_frame_is_skipped, late(350, 360), fresh(0.25), picture_freezes_for(150)),
+        # 3 Mbit/s into 1: the first pictures fill the queue, the later ones fit. Sound takes seconds to come back from that,
+        # and pictures wait for it.
+        *(CALL, Run(s=10), no_frame_is_skipped, late(310, 320), fresh(0.97), picture_freezes_for(300)),
         *(silent_for(150), concealed(0.03), it_never_reconnects),
     ],
     "satellite": [
-        # Handshake and audio binding take 2 s; then the queue is full, as above.
-        *(CALL, Run(s=12), no_frame_is_skipped, late(830, 850), fresh(0.88), picture_freezes_for(80)),
+        # Handshake and audio binding take 2 s.
+        *(CALL, Run(s=12), no_frame_is_skipped, late(410, 440), fresh(0.97), picture_freezes_for(110)),
         *(silent_for(80), concealed(0.06), it_never_reconnects),
     ],
     "5g": [
-        *(CALL, Run(s=12), no_frame_is_skipped, late(200, 800), fresh(0.98), picture_freezes_for(800)),
-        *(silent_for(800), it_never_reconnects),
+        *(CALL, Run(s=12), no_frame_is_skipped, late(30, 40), fresh(0.99), picture_freezes_for(60)),
+        *(silent_for(30), it_never_reconnects),
     ],
     "4g-moving": [
-        *(CALL, Run(s=18), late(400, 1000), whole(0.85), fresh(0.96), picture_freezes_for(800)),
+        *(CALL, Run(s=18), late(70, 100), whole(0.85), fresh(0.97), picture_freezes_for(100)),
         Check("a change of cells costs at most a frame or two", lambda call: call.skipped <= 4),
-        *(silent_for(800), concealed(0.08), it_never_reconnects),
+        *(silent_for(60), concealed(0.04), it_never_reconnects),
     ],
     "busy-wifi": [
-        *(CALL, Run(s=12), no_frame_is_skipped, late(450, 1000), fresh(0.96), picture_freezes_for(700)),
-        *(silent_for(600), concealed(0.08), it_never_reconnects),
+        *(CALL, Run(s=12), no_frame_is_skipped, late(120, 300), fresh(0.98), picture_freezes_for(200)),
+        *(silent_for(150), concealed(0.05), it_never_reconnects),
     ],
     "cellular-trace": [
-        *(CALL, Run(s=15), no_frame_is_skipped, late(500, 800), fresh(0.95), picture_freezes_for(500)),
-        *(silent_for(450), concealed(0.12), it_never_reconnects),
+        *(CALL, Run(s=15), no_frame_is_skipped, late(130, 350), fresh(0.97), picture_freezes_for(350)),
+        *(silent_for(300), concealed(0.05), it_never_reconnects),
     ],
     "rate-drop": [
-        # Half of the bits have no room for 6 of the 15 s.
-        *(CALL, Run(s=15), no_frame_is_skipped, late(350, 400), fresh(0.72), picture_freezes_for(120)),
+        # Half of the bits have no room for 6 of the 15 s, so half of them are not sent.
+        *(CALL, Run(s=15), no_frame_is_skipped, late(90, 220), fresh(0.98), picture_freezes_for(150)),
         *(silent_for(120), concealed(0.04), it_never_reconnects),
     ],
     "bufferbloat": [
-        *(CALL, Run(s=15), no_frame_is_skipped, late(500, 1500), fresh(0.85), picture_freezes_for(150)),
-        *(silent_for(250), concealed(0.2), it_never_reconnects),
+        *(CALL, Run(s=15), no_frame_is_skipped, late(70, 120), fresh(0.98), picture_freezes_for(80)),
+        *(silent_for(40), concealed(0.02), it_never_reconnects),
     ],
     "reordering": [
         *(CALL, Run(s=12), no_frame_is_skipped, late(30, 50), whole(0.98), picture_freezes_for(60)),

@@ -9,7 +9,7 @@ from udpconf.emulation.link import LinkConditions
 from udpconf.emulation.loss import Bernoulli
 from udpconf.frames import Codec, EncodedFrame, FrameDescription, Segment, Subsampling
 from udpconf.limits import MS, SECOND
-from udpconf.proto.client import ClientConfig
+from udpconf.proto.client_config import ClientConfig
 from udpconf.proto.events import ClientJoined, ClientLeft, Connected, Disconnected, Failed
 from udpconf.proto.server import ServerConfig
 from udpconf.wire.frames import Feedback

@@ -4,7 +4,8 @@ import pytest
 
 from udpconf.app.connection import _DrivenClient
 from udpconf.limits import MS
-from udpconf.proto.client import ClientConfig, ClientEndpoint
+from udpconf.proto.client import ClientEndpoint
+from udpconf.proto.client_config import ClientConfig
 from udpconf.proto.events import MAIN_PATH
 from udpconf.proto.server import ServerConfig, ServerEndpoint
 

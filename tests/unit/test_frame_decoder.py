@@ -7,9 +7,10 @@ import pytest
 
 from tests.scenes import IntervalEncoder, film, noise, psnr
 from udpconf.frames import Codec, EncodedFrame, FrameDescription, Segment, Subsampling
-from udpconf.limits import PICTURE_MAX_HEIGHT, PICTURE_MAX_WIDTH
+from udpconf.limits import PICTURE_MAX_HEIGHT, PICTURE_MAX_WIDTH, SECOND
 from udpconf.media.decode import FrameDecoder, interval_rectangles
 from udpconf.media.lz4_codec import Lz4Encoder
+from udpconf.media.rate import RateLimitedEncoder
 
 PAYLOAD = 1148
 COLOURS = (Subsampling.S420, Subsampling.S422, Subsampling.S444)
@@ -135,6 +136,26 @@ def test_when_the_size_changes_holes_show_the_last_picture_scaled() -> None:
     assert psnr(picture.image, decoder.decode(smaller).image) > 15  # the same scene, not grey
     mixed = decoder.decode(without(IntervalEncoder().encode(film(640, 360), 90, 0, PAYLOAD), 5, 6, 7))
     assert psnr(mixed.image, film(640, 360)) > 20
+
+
+@pytest.mark.parametrize(("width", "height"), [(640, 360), (641, 363), (320, 181)])
+def test_a_picture_that_was_sent_smaller_is_shown_as_large_as_it_was(width: int, height: int) -> None:
+    encoder, decoder = RateLimitedEncoder(75, 50, 8000, 30), FrameDecoder()
+    image = film(width, height)
+    decoder.decode(encoder.encode(image, 0) or pytest.fail("no room"))
+    coded_widths = set()
+    for number, path_kbps in enumerate([1000, 600, 300, 200, 200, 3000, 8000], 1):
+        frame = encoder.encode(image, number * SECOND, path_kbps=path_kbps)
+        assert frame is not None
+        coded_widths.add(frame.description.coded_width)
+        for came in (frame, without(frame, 0)):
+            picture = decoder.decode(came)
+            assert picture.image.shape == image.shape
+            assert psnr(picture.image, image) > 18
+            assert decoder.again().shape == image.shape
+            small = decoder.decode_coded(came).image
+            assert small.shape == (came.description.coded_height, came.description.coded_width, 3)
+    assert len(coded_widths) >= 3
 
 
 def test_the_picture_is_the_callers_own() -> None:

@@ -16,7 +16,7 @@ FACTORS = {
 
 
 def encode(description: FrameDescription, blank: bool = True) -> bytes:
-    _, width, height, quality, subsampling, restart_interval = description
+    _, width, height, quality, subsampling, restart_interval, _ = description
     image = np.full((height, width, 3), 128, np.uint8) if blank else film(width, height)
     parameters = [cv2.IMWRITE_JPEG_QUALITY, quality, cv2.IMWRITE_JPEG_RST_INTERVAL, restart_interval]
     if subsampling == Subsampling.GREY:

@@ -2,6 +2,7 @@
 
 import logging
 from collections.abc import Callable
+from itertools import pairwise
 
 import numpy as np
 import pytest
@@ -79,14 +80,59 @@ def test_the_quality_comes_back_when_there_is_room_again() -> None:
     assert max(sizes(frames)[1:]) <= 6000 * SHARE_PER_KBPS
 
 
-def test_at_the_lower_limit_frames_are_left_out_so_that_the_average_holds() -> None:
+def test_at_the_lower_limit_pictures_are_sent_smaller_and_none_is_left_out() -> None:
     encoder = RateLimitedEncoder(75, 50, 1000, 30)
     frames = run(encoder, lambda number: film(640, 360, shift=number), 60)
-    assert encoder.quality == 50
+    assert encoder.frames_skipped <= 5
+    assert encoder.scale < 1
+    assert all(frame.description.quality >= 50 for frame in frames if frame)
+    assert all(frame.description.coded_width < 640 for frame in frames if frame)
     assert sum(sizes(frames)) <= 1000 * SHARE_PER_KBPS * 60 + max(sizes(frames))
+    assert np.mean(sizes(frames)[30:]) > 0.4 * 1000 * SHARE_PER_KBPS
+
+
+def test_the_size_comes_back_when_there_is_room_again() -> None:
+    encoder = RateLimitedEncoder(75, 50, 600, 30)
+    run(encoder, lambda number: film(640, 360, shift=number), 30)
+    assert encoder.scale <= 0.375
+    encoder.set_ceiling(30_000)
+    frames = run(encoder, lambda number: film(640, 360, shift=number), 150, start=30)
+    widths = [frame.description.coded_width for frame in frames if frame]
+    assert widths == sorted(widths)
+    assert (encoder.scale, encoder.quality) == (1, 75)
+
+
+def test_the_size_does_not_swing_to_and_fro() -> None:
+    for kbps in range(500, 2500, 250):
+        encoder = RateLimitedEncoder(75, 40, kbps, 30)
+        frames = run(encoder, lambda number: film(640, 360, shift=3 * number), 90)
+        widths = [frame.description.coded_width for frame in frames[10:] if frame]
+        changes = sum(before != after for before, after in pairwise(widths))
+        assert changes <= 2, kbps
+
+
+def test_at_the_smallest_size_frames_are_left_out_so_that_the_average_holds() -> None:
+    encoder = RateLimitedEncoder(75, 50, 800, 30)
+    frames = run(encoder, lambda number: noise(160, 120, seed=number), 60)
+    assert (encoder.quality, encoder.scale) == (50, 1)
+    assert sum(sizes(frames)) <= 800 * SHARE_PER_KBPS * 60 + max(sizes(frames))
     assert encoder.frames_skipped == sum(frame is None for frame in frames) > 10
     shown = [number for number, frame in enumerate(frames) if frame]
-    assert max(np.diff(shown)) <= 3 + max(sizes(frames)) / (1000 * SHARE_PER_KBPS)  # evenly, no long gap
+    assert max(np.diff(shown)) <= 4 + max(sizes(frames)) / (800 * SHARE_PER_KBPS)  # evenly, no long gap
+
+
+def test_what_the_path_has_counts_from_one_frame_to_the_next() -> None:
+    encoder = RateLimitedEncoder(90, 5, 8000, 30)
+    run(encoder, lambda number: film(640, 360, shift=2 * number), 30)
+    narrow = [
+        encoder.encode(film(640, 360, shift=2 * number), number * FRAME_US, path_kbps=1500)
+        for number in range(30, 60)
+    ]
+    assert max(sizes(narrow)) <= 1.06 * 1500 * 1000 / 8 / 30
+    assert np.mean(sizes(narrow)[3:]) > 0.75 * 1500 * 1000 / 8 / 30
+    assert encoder.frames_skipped == encoder.frames_skipped_path == 0
+    assert encoder.encode(film(640, 360), 60 * FRAME_US, path_kbps=0) is None
+    assert (encoder.frames_skipped, encoder.frames_skipped_path) == (0, 1)
 
 
 def test_lossless_frames_are_left_out_so_that_the_average_holds() -> None:
@@ -118,13 +164,12 @@ def test_no_second_holds_more_than_the_ceiling_headers_included(
     for start_us, _ in sent:
         second = sum(size for at_us, size in sent if start_us <= at_us < start_us + 1_000_000)
         assert second <= kbps * 125
-    assert sum(size for _, size in sent) > 0.75 * kbps * 125 * 4  # and uses it
+    assert sum(size for _, size in sent) > 0.6 * kbps * 125 * 4  # and uses it
 
 
 def test_a_frame_larger_than_a_second_is_sent_when_a_second_has_passed_without_any() -> None:
-    picture = film(1280, 720)
-    encoder = RateLimitedEncoder(75, 50, 200, 30)
-    frames = run(encoder, lambda number: picture, 200)
+    encoder = RateLimitedEncoder(75, 50, 200, 30, Codec.LZ4)
+    frames = run(encoder, lambda number: noise(160, 160, seed=number), 200)
     shown = [number for number, frame in enumerate(frames) if frame]
     assert len(shown) >= 2
     assert min(np.diff(shown)) >= 30

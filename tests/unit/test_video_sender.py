@@ -9,11 +9,12 @@ from udpconf.proto.erasure_code import SHARDS_PER_BLOCK_MAX
 from udpconf.proto.sender_totals import SenderTotals
 from udpconf.proto.session import Session
 from udpconf.proto.video_sender import FRAMES_KEPT, VideoSender
-from udpconf.wire.envelope import Channel
+from udpconf.wire.envelope import HEADER_BYTES, TAG_BYTES, Channel
 from udpconf.wire.frames import (
     ANSWERS_REPAIR,
     Feedback,
     Repair,
+    Train,
     VideoShard,
     decode_frames_untrusted,
     shard_payload_bytes,
@@ -49,6 +50,15 @@ class Sending:
             self.now_us, Feedback(10_000 - lost, lost, int(lost * (1 - share)), 0, 0, 0, 0, 30 * MS, 0)
         )
 
+    def arrives_at(self, bps: int) -> None:
+        """Ten packets leave, and come one by one."""
+        number = self.session.main_next
+        self.frame(100 + number, rows=10)
+        last_us = self.now_us + 9 * 1150 * 8 * SECOND // bps
+        gap_us = (last_us - self.now_us) // 9
+        train = Train(number, self.now_us, number + 9, last_us, gap_us, 10)
+        self.sender.path.handle_train(self.now_us, train)
+
     def frame(self, frame_id: int, *, rows: int = 0) -> list[VideoShard]:
         encoded = picture_of_rows(frame_id, self.now_us, rows) if rows else picture(frame_id, self.now_us)
         self.sender.send(self.now_us, frame_id, encoded, shard_payload_bytes(1200), self.session)
@@ -64,9 +74,8 @@ class Sending:
         shards: list[VideoShard] = []
         while not self.sender.idle:
             self.now_us += 5 * MS
-            for plaintext in self.sender.poll(self.now_us):
-                self.session.seal(Channel.MAIN, plaintext)
-                (shard,) = decode_frames_untrusted(plaintext)
+            for datagram in self.sender.poll(self.now_us, self.session):
+                (shard,) = decode_frames_untrusted(datagram[HEADER_BYTES:-TAG_BYTES])
                 assert isinstance(shard, VideoShard)
                 shards.append(shard)
         return shards
@@ -158,11 +167,12 @@ def test_a_queue_that_overflows_gets_no_more_than_the_pictures() -> None:
     sending = Sending()
     sending.loses(0.1)
     assert len(sending.frame(1)) > sending.frame(2)[0].data_shards
-    sending.takes(4 * RTT_US)
+    for _ in range(4):
+        sending.arrives_at(500_000)
     data = sending.frame(3)
     assert len(data) == data[0].data_shards
     assert not sending.ask(3, 2)
-    sending.takes(RTT_US)
+    sending.now_us += SECOND  # and it has drained
     assert sending.ask(3, 2)
 
 

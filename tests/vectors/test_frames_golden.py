@@ -30,6 +30,7 @@ from udpconf.wire.frames import (
     Ping,
     Pong,
     Repair,
+    Train,
     VideoShard,
     decode_frames_untrusted,
     encode_audio,
@@ -41,6 +42,7 @@ from udpconf.wire.frames import (
     encode_ping,
     encode_pong,
     encode_repair,
+    encode_train,
     encode_video,
 )
 
@@ -89,6 +91,12 @@ GOLDEN: list[tuple[Frame, bytes, str]] = [
         Feedback(1, 2, 3, 4, 5, 6, 7, 8, 9),
         encode_feedback(Feedback(1, 2, 3, 4, 5, 6, 7, 8, 9)),
         "12 00000001 00000002 00000003 00000004 00000005 00000006 00000007 00000008 00000009",
+    ),
+    (
+        Train(0x01020304, 5, 6, 7, 8, 0x090A),
+        encode_train(Train(0x01020304, 5, 6, 7, 8, 0x090A)),
+        # type first    at       last     at       longest gap  packets
+        "14    01020304 00000005 00000006 00000007 00000008     090a",
     ),
     (
         Repair(0x01020304, 5, 6, 0x0708090A),

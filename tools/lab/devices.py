@@ -15,7 +15,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from tools.lab import barcode
-from tools.lab.plan import FPS, Plan
+from tools.lab.plan import FPS, HEIGHT, WIDTH, Plan
 from udpconf.media.native import cv2
 
 Image = NDArray[np.uint8]
@@ -79,6 +79,13 @@ class Screen:
         shown_us = now_us()
         self._strips.append(barcode.sample(image))
         if len(self._rows) % self._every == 0:
+            if image.shape[:2] != (
+                HEIGHT,
+                WIDTH,
+            ):  # the path had no room for more; people look at it as large as before
+                image = np.asarray(
+                    cv2.resize(image, (WIDTH, HEIGHT), interpolation=cv2.INTER_LINEAR), np.uint8
+                )
             self._kept.append(np.asarray(cv2.cvtColor(image, cv2.COLOR_BGR2GRAY), np.uint8))
         self._rows.append((shown_us, cpu_us(), complete, fresh_area, coded_bytes))
 

@@ -77,6 +77,7 @@ def send_udpconf(plan: Plan, camera: Camera) -> dict[str, Any]:
     stats = sender.stats()
     return {
         "frames_skipped_ceiling": stats.frames_skipped_ceiling,
+        "frames_skipped_path": stats.frames_skipped_path,
         "frames_dropped": stats.frames_dropped_away + stats.frames_dropped_pacer,
         "reconnects": stats.reconnects,
         "datagram_bytes": stats.datagram_bytes,

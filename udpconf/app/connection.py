@@ -16,7 +16,8 @@ from udpconf.errors import ConnectError, ConnectReason
 from udpconf.net.clock import monotonic_us, wall_us
 from udpconf.net.network_thread import NetworkThread
 from udpconf.net.udp_socket import UdpSocket
-from udpconf.proto.client import ClientConfig, ClientEndpoint
+from udpconf.proto.client import ClientEndpoint
+from udpconf.proto.client_config import ClientConfig
 from udpconf.proto.events import (
     AUDIO_PATH,
     MAIN_PATH,
@@ -103,6 +104,11 @@ class Connection:
     def parity_share(self) -> float:
         """What parity adds to the bytes of a frame at present."""
         return self._driven.endpoint.parity_share
+
+    @property
+    def path_kbps(self) -> float:
+        """What the path has for pictures at present, headers and parity included."""
+        return self._driven.endpoint.path_kbps(monotonic_us())
 
     @property
     def error(self) -> ConnectError | None:

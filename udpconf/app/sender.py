@@ -31,7 +31,7 @@ from udpconf.media.opus import SAMPLE_RATE, OpusFramer
 from udpconf.media.picture import checked_picture
 from udpconf.media.rate import RateLimitedEncoder
 from udpconf.net.clock import monotonic_us
-from udpconf.proto.client import ClientConfig
+from udpconf.proto.client_config import ClientConfig
 from udpconf.proto.stats import SenderStats
 
 # What a packet of sound adds to its Opus frame and the copy of the one before: IPv6 and UDP 48, envelope and tag 24, the
@@ -86,7 +86,8 @@ class Sender:
             audio: sound is offered; if not, ``send_audio`` may not be called.
             max_bitrate_kbps: ceiling in kbit/s for everything sent, IP headers included, over any second.
             quality: upper limit of the JPEG quality, 1..100.
-            min_quality: lower limit; in between the ceiling decides, frame by frame.
+            min_quality: lower limit; in between the ceiling and the path decide, frame by frame, and below it by sending
+                smaller pictures, which are shown as large as before.
             latency_ms: show each frame this many milliseconds after its capture (the larger of both sides counts), or
                 None: as early as the path allows.
             connect_timeout: seconds until giving up on a server that does not answer.
@@ -189,8 +190,11 @@ class Sender:
             if not self._connection.connected:
                 self._dropped_away += 1
                 return frame_id
-            self._encoder.set_ceiling(self._video_kbps())
-            encoded = self._encoder.encode(image, capture_us, self._connection.segment_max_bytes)
+            protected = 1 + self._connection.parity_share
+            self._encoder.set_ceiling(self._ceiling_kbps() / protected)
+            path_kbps = self._connection.path_kbps / protected
+            segment_bytes = self._connection.segment_max_bytes
+            encoded = self._encoder.encode(image, capture_us, segment_bytes, path_kbps)
             if encoded is not None:
                 self._connection.post(lambda endpoint, now_us: endpoint.send_frame(now_us, frame_id, encoded))
         return frame_id
@@ -222,7 +226,8 @@ class Sender:
         stats = SenderStats(state="closed") if stats is None else stats
         stats.frames_dropped_away += self._dropped_away
         stats.frames_skipped_ceiling = self._encoder.frames_skipped
-        stats.quality = self._encoder.quality
+        stats.frames_skipped_path = self._encoder.frames_skipped_path
+        stats.quality, stats.picture_scale = self._encoder.quality, self._encoder.scale
         return stats
 
     def close(self) -> None:
@@ -239,15 +244,13 @@ class Sender:
         if error is not None:
             raise error
 
-    def _video_kbps(self) -> float:
-        """What the probes of the path leave of the ceiling, and sound, for as long as there is any, and parity."""
+    def _ceiling_kbps(self) -> float:
+        """What the probes of the path leave of the user's ceiling, and sound, for as long as there is any."""
         ceiling_kbps = self._max_bitrate_kbps - _PROBES_KBPS
-        protected = 1 + self._connection.parity_share
-        if self._sound_us is None or monotonic_us() - self._sound_us > SECOND:
-            return max(ceiling_kbps / protected, _VIDEO_MIN_KBPS)
-        packet_bytes = 2 * self._sound_bytes + _SOUND_OVERHEAD_BYTES
-        sound_kbps = packet_bytes * _SOUND_PACKETS_PER_SECOND * 8 / 1000 * _SOUND_RESERVE
-        return max((ceiling_kbps - sound_kbps) / protected, _VIDEO_MIN_KBPS)
+        if self._sound_us is not None and monotonic_us() - self._sound_us <= SECOND:
+            packet_bytes = 2 * self._sound_bytes + _SOUND_OVERHEAD_BYTES
+            ceiling_kbps -= packet_bytes * _SOUND_PACKETS_PER_SECOND * 8 / 1000 * _SOUND_RESERVE
+        return max(ceiling_kbps, _VIDEO_MIN_KBPS)
 
     def _post_audio(self, data: bytes, capture_us: int) -> None:
         self._sound_bytes += (len(data) - self._sound_bytes) * _SOUND_SMOOTHING

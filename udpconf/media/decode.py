@@ -10,7 +10,7 @@ from typing import NamedTuple
 
 import numpy as np
 
-from udpconf.frames import MCU_SIZE, Codec, EncodedFrame, FrameDescription, Segment, Subsampling
+from udpconf.frames import MCU_SIZE, SCALES, Codec, EncodedFrame, FrameDescription, Segment, Subsampling
 from udpconf.limits import PICTURE_MAX_HEIGHT, PICTURE_MAX_WIDTH
 from udpconf.media.jpeg import join_jpeg
 from udpconf.media.lz4_codec import unpack_pixels
@@ -54,21 +54,28 @@ class FrameDecoder:
         # whole frame is kept as it came and decoded again when a hole asks for it. Only one with holes is copied: it
         # cannot be had again, and on a lossy path the next one will want it. (The copy was a seventh of the decoding.)
         self._last: Picture | EncodedFrame | None = None
+        self._shown_size: tuple[int, int] | None = None  # width, height
 
     def decode(self, frame: EncodedFrame) -> DecodedPicture:
-        """The picture of a frame, of the size in its description, whatever its segments hold.
+        """The picture of a frame, of the size that was submitted, whatever its segments hold.
 
         The segments may be missing, wrong or hostile; no exception leaves. A frame whose description breaks the limits
         shows the last picture again.
         """
+        coded = self.decode_coded(frame)
+        return DecodedPicture(self._enlarged(coded.image), coded.fresh_area)
+
+    def decode_coded(self, frame: EncodedFrame) -> DecodedPicture:
+        """The same in the size in which it was compressed."""
         description = frame.description
         if not _is_valid(description):
             last = self._last_picture()
             return DecodedPicture(np.full((16, 16, 3), GREY, np.uint8) if last is None else last.copy(), 0.0)
+        self._shown_size = description.width, description.height
 
         image, segments = _decode(frame)
         if image is None:
-            image = self._background(description.width, description.height).copy()
+            image = self._background(description.coded_width, description.coded_height).copy()
             fresh_area = 0.0
         else:
             fresh_area = self._fill_holes(image, description, segments)
@@ -79,7 +86,12 @@ class FrameDecoder:
         """What ``decode`` returned last, once more, for another who wants to draw on it."""
         last = self._last_picture()
         assert last is not None, "decode comes first"
-        return last.copy()
+        return self._enlarged(last.copy())
+
+    def _enlarged(self, image: Picture) -> Picture:
+        if self._shown_size is None or image.shape[1::-1] == self._shown_size:
+            return image
+        return np.asarray(cv2.resize(image, self._shown_size, interpolation=cv2.INTER_LINEAR), np.uint8)
 
     def _fill_holes(self, image: Picture, description: FrameDescription, segments: list[Segment]) -> float:
         """Copy the rectangles of all missing intervals from the last picture; return the share that was not missing."""
@@ -88,7 +100,7 @@ class FrameDecoder:
         missing_pixels = 0
         for first, end in _missing_runs(description, segments):
             if background is None:
-                background = self._background(description.width, description.height)
+                background = self._background(description.coded_width, description.coded_height)
             for left, top, right, bottom in interval_rectangles(description, first, end):
                 missing_pixels += (right - left) * (bottom - top)
                 area = (
@@ -96,7 +108,7 @@ class FrameDecoder:
                     slice(max(0, left - rim_x), right + rim_x),
                 )
                 image[area] = background[area]
-        return 1 - missing_pixels / (description.width * description.height)
+        return 1 - missing_pixels / (description.coded_width * description.coded_height)
 
     def _background(self, width: int, height: int) -> Picture:
         """The last picture in this size, or grey; to be read only."""
@@ -118,7 +130,7 @@ def interval_rectangles(description: FrameDescription, first: int, end: int) -> 
 
     A run of units in raster order is the rest of a row, some whole rows, and the start of a row.
     """
-    width, height = description.width, description.height
+    width, height = description.coded_width, description.coded_height
     unit_width, unit_height = MCU_SIZE[description.subsampling] if description.codec == Codec.JPEG else (1, 1)
     columns = -(-width // unit_width)
     rows = -(-height // unit_height)
@@ -167,7 +179,7 @@ def _decode_jpeg(frame: EncodedFrame) -> tuple[Picture | None, list[Segment]]:
         image = cv2.imdecode(np.frombuffer(jpeg, np.uint8), cv2.IMREAD_COLOR)
     except cv2.error:
         return None, segments
-    if image is None or image.shape != (description.height, description.width, 3):
+    if image is None or image.shape != (description.coded_height, description.coded_width, 3):
         return None, segments
     return np.asarray(image, np.uint8), segments
 
@@ -183,7 +195,7 @@ def _decode_lz4(frame: EncodedFrame) -> tuple[Picture | None, list[Segment]]:
 
 def _is_valid(description: FrameDescription) -> bool:
     """The limits of the wire once more, because a decoder allocates by these numbers."""
-    codec, width, height, quality, subsampling, restart_interval = description
+    codec, width, height, quality, subsampling, restart_interval, scale_step = description
     return (
         codec in (Codec.JPEG, Codec.LZ4)
         and 1 <= width <= PICTURE_MAX_WIDTH
@@ -191,5 +203,6 @@ def _is_valid(description: FrameDescription) -> bool:
         and 1 <= restart_interval <= 0xFFFF
         and (1 <= quality <= 100 or codec == Codec.LZ4)
         and subsampling in MCU_SIZE
-        and (codec == Codec.JPEG or subsampling in (Subsampling.GREY, Subsampling.S444))
+        and 0 <= scale_step < len(SCALES)
+        and (codec == Codec.JPEG or (subsampling in (Subsampling.GREY, Subsampling.S444) and not scale_step))
     )

@@ -221,4 +221,4 @@ def _append_flat(parts: list[bytes], description: FrameDescription, first: int, 
 
 def _mcu_count(description: FrameDescription) -> int:
     mcu_width, mcu_height = MCU_SIZE[description.subsampling]
-    return -(-description.width // mcu_width) * -(-description.height // mcu_height)
+    return -(-description.coded_width // mcu_width) * -(-description.coded_height // mcu_height)

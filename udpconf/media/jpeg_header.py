@@ -73,7 +73,7 @@ def jpeg_header(description: FrameDescription) -> bytes:
         parts.append(_table(0xDB, 0x01, _scaled(_QUANTISATION_CHROMA, description.quality)))
 
     frame_header = bytes(
-        (8, *description.height.to_bytes(2), *description.width.to_bytes(2), len(components))
+        (8, *description.coded_height.to_bytes(2), *description.coded_width.to_bytes(2), len(components))
     )
     parts.append(_marker(0xC0, frame_header + b"".join(bytes(component) for component in components)))
 

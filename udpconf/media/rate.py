@@ -1,5 +1,5 @@
-"""Keeps a stream under its ceiling: JPEG by its quality, frame by frame; where quality cannot give way, by leaving out
-frames.
+"""Keeps a stream under its ceiling and within what the path carries: JPEG by its quality, frame by frame; where that cannot
+give way, by the pictures' size; and where that cannot either, by leaving out frames.
 
 The size of a JPEG is close to a power of its quantisation scale (libjpeg's, in percent), and pictures resemble the one
 before. So one encode a frame is enough as a rule: the last frame's size tells which quality will fit, and only a frame
@@ -16,6 +16,7 @@ from udpconf.limits import DATAGRAM_DEFAULT_BYTES, FRAME_MAX_BYTES, SECOND, SHAR
 from udpconf.media.jpeg import JpegEncoder
 from udpconf.media.lz4_codec import Lz4Encoder
 from udpconf.media.picture import Picture
+from udpconf.media.picture_scale import PictureScale
 
 log = logging.getLogger(__name__)
 
@@ -34,6 +35,9 @@ _FRAMES_SHARE = 0.96
 # Aimed at, of a frame's share; the rest absorbs that pictures differ. Within the band the quality stays as it is.
 _AIM = 0.90
 _BAND = (0.80, 0.97)
+# A frame may be over its share of what the path carries: it is some milliseconds late then, and the next one smaller. So the
+# mean comes to 0.95 of it.
+_PATH_SHARE = 1.06
 
 # size ~ scale ** -exponent: 0.49 to 0.63 on two clips between quality 30 and 80 (measured); then learned.
 _EXPONENT = 0.55
@@ -53,7 +57,9 @@ class RateLimitedEncoder:
 
     Attributes:
         quality: the quality of the last frame; 0 before the first, and for lz4.
+        scale: of the last picture's width and height, as they are sent; 1 as long as the quality can give way.
         frames_skipped: frames left out because the ceiling, or the largest frame's limit, had no room for them.
+        frames_skipped_path: frames left out because the path had none.
         frames_encoded_again: second encodes, because the first was over the frame's share.
     """
 
@@ -69,8 +75,9 @@ class RateLimitedEncoder:
 
         Args:
             quality: upper limit, 1..100; used whenever it fits.
-            min_quality: lower limit. A frame over its share even so is sent, and the next ones are left out for it; over
-                a whole second's share it is sent when a second has passed without any.
+            min_quality: lower limit; from there on pictures are sent smaller. A frame over its share even at the smallest
+                size is sent, and the next ones are left out for it; over a whole second's share it is sent when a second
+                has passed without any.
             max_bitrate_kbps: the ceiling in kbit/s, headers included; see ``set_ceiling``.
             fps: pictures a second until enough capture times have been seen to know.
             codec: lz4 has no quality: its frames are left out where they do not fit.
@@ -87,8 +94,10 @@ class RateLimitedEncoder:
         self._scale = 100.0  # of the last frame
         self._bytes_per_pixel = _FIRST_GUESS  # of the last frame
         self._exponent = _EXPONENT
+        self._picture_scale = PictureScale()
         self.quality = 0
         self.frames_skipped = 0
+        self.frames_skipped_path = 0
         self.frames_encoded_again = 0
         self.set_ceiling(max_bitrate_kbps)
 
@@ -102,24 +111,34 @@ class RateLimitedEncoder:
         """Pictures a second: the median of the last intervals between captures."""
         return SECOND / statistics.median(self._intervals_us)
 
+    @property
+    def scale(self) -> float:
+        return self._picture_scale.scale
+
     def encode(
-        self, image: Picture, capture_us: int, max_segment_bytes: int = DEFAULT_SEGMENT_BYTES
+        self,
+        image: Picture,
+        capture_us: int,
+        max_segment_bytes: int = DEFAULT_SEGMENT_BYTES,
+        path_kbps: float = math.inf,
     ) -> EncodedFrame | None:
-        """Compress a picture, or return None when there is no room for it under the ceiling.
+        """Compress a picture, or return None when there is no room for it.
 
         Args:
             image: uint8[h, w, 3] BGR or uint8[h, w] grey, any strides, at most 3840x2160.
             capture_us: when it was taken, CLOCK_MONOTONIC microseconds; tells the frame rate.
             max_segment_bytes: no segment is larger.
+            path_kbps: what the path has for pictures now, all headers included; 0: nothing.
 
         Raises:
             ConfigError: the picture is too large.
             LocalProtocolError: it is not a picture.
         """
-        room = self._earn(capture_us) - DATAGRAM_OVERHEAD_BYTES
+        narrow = path_kbps * _PATH_SHARE * 1000 / 8 < self._bytes_per_second
+        room = self._earn(capture_us, path_kbps) - DATAGRAM_OVERHEAD_BYTES
         room /= 1 + DATAGRAM_OVERHEAD_BYTES / (_TYPICAL_FILL * max_segment_bytes)
-        if self._balance <= 0:
-            self.frames_skipped += 1
+        if self._balance <= 0 or path_kbps <= 0:
+            self._skip(narrow)
             return None
         if self._lz4 is not None:
             frame = self._lz4.encode(image, capture_us, max_segment_bytes)
@@ -145,17 +164,24 @@ class RateLimitedEncoder:
         self._balance -= size
         return frame
 
-    def _earn(self, capture_us: int) -> float:
+    def _skip(self, narrow: bool) -> None:
+        if narrow:
+            self.frames_skipped_path += 1
+        else:
+            self.frames_skipped += 1
+
+    def _earn(self, capture_us: int, path_kbps: float) -> float:
         """Add what the time since the last picture has earned; return a frame's share in bytes, headers included."""
+        bytes_per_second = min(self._bytes_per_second, path_kbps * _PATH_SHARE * 1000 / 8)
         if self._last_capture_us is not None:
             elapsed_us = max(0, capture_us - self._last_capture_us)
-            self._balance += self._bytes_per_second * elapsed_us / SECOND
+            self._balance += bytes_per_second * elapsed_us / SECOND
             if elapsed_us:
                 self._intervals_us.append(min(elapsed_us, _INTERVAL_MAX_US))
-            share = self._bytes_per_second / self.fps
+            share = bytes_per_second / self.fps
             self._balance = min(self._balance, share)
         else:
-            share = self._balance = self._bytes_per_second / self.fps
+            share = self._balance = bytes_per_second / self.fps
         while (
             self._second and not 0 <= capture_us - self._second[0][0] < SECOND
         ):  # or somebody set the clock back
@@ -166,17 +192,20 @@ class RateLimitedEncoder:
     def _encode_jpeg(
         self, image: Picture, capture_us: int, max_segment_bytes: int, share: float
     ) -> EncodedFrame:
-        pixels = image.shape[0] * image.shape[1]
+        coarseness = self._fitting_scale(_AIM * share / self._pixels(image)) / _scale_of(self._min_quality)
+        self._bytes_per_pixel *= self._picture_scale.choose(image, coarseness, self._exponent, capture_us)
+        pixels = self._pixels(image)
+        small = self._picture_scale.shrink(image)
         quality = self._next_quality(share / pixels)
-        frame = self._jpeg.encode(image, quality, capture_us, max_segment_bytes)
+        frame = self._jpeg.encode(small, quality, capture_us, max_segment_bytes)
         self._learn(frame, pixels, same_picture=False)
         if frame.coded_size > share and quality > self._min_quality:
             quality = min(quality - 1, self._fitting_quality(_AIM * share / pixels))
-            frame = self._jpeg.encode(image, max(quality, self._min_quality), capture_us, max_segment_bytes)
+            frame = self._jpeg.encode(small, max(quality, self._min_quality), capture_us, max_segment_bytes)
             self._learn(frame, pixels, same_picture=True)
             self.frames_encoded_again += 1
         self.quality = frame.description.quality
-        return frame
+        return self._picture_scale.describe(frame, image) if self._picture_scale.step else frame
 
     def _next_quality(self, share_per_pixel: float) -> int:
         last = self.quality or self._max_quality
@@ -188,15 +217,23 @@ class RateLimitedEncoder:
             return last + (fitting - last + 1) // 2
         return fitting
 
+    def _pixels(self, image: Picture) -> float:
+        """Of the picture as it is sent."""
+        return float(image.shape[0] * image.shape[1] * self._picture_scale.scale**2)
+
+    def _fitting_scale(self, bytes_per_pixel: float) -> float:
+        """The quantisation at which the last picture would have had so many bytes a pixel, libjpeg's percent."""
+        return float(self._scale * (self._bytes_per_pixel / bytes_per_pixel) ** (1 / self._exponent))
+
     def _fitting_quality(self, bytes_per_pixel: float) -> int:
         """The quality at which the last picture would have had so many bytes a pixel, within the limits."""
-        scale = self._scale * (self._bytes_per_pixel / bytes_per_pixel) ** (1 / self._exponent)
+        scale = self._fitting_scale(bytes_per_pixel)
         quality = int((200 - scale) / 2 if scale <= 100 else 5000 / scale)
         return min(max(quality, self._min_quality), self._max_quality)
 
-    def _learn(self, frame: EncodedFrame, pixels: int, *, same_picture: bool) -> None:
+    def _learn(self, frame: EncodedFrame, pixels: float, *, same_picture: bool) -> None:
         quality = frame.description.quality
-        scale = max(1.0, 5000 / quality if quality < 50 else 200.0 - 2 * quality)
+        scale = _scale_of(quality)
         bytes_per_pixel = frame.coded_size / pixels
         if same_picture and scale > 1.1 * self._scale:
             # The same picture at two qualities: what the exponent really is.
@@ -205,3 +242,8 @@ class RateLimitedEncoder:
             self._exponent = min(max(exponent, _EXPONENT_LIMITS[0]), _EXPONENT_LIMITS[1])
         self._scale = scale
         self._bytes_per_pixel = bytes_per_pixel
+
+
+def _scale_of(quality: int) -> float:
+    """The quantisation of libjpeg in percent."""
+    return max(1.0, 5000 / quality if quality < 50 else 200.0 - 2 * quality)

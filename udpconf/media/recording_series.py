@@ -227,10 +227,10 @@ class RecordingSeries:
             self._file.write_jpeg(time_us, write_jpeg(encoded))
             return
         if self._undecoded is not None:
-            self._decoder.decode(self._undecoded.encoded)
+            self._decoder.decode_coded(self._undecoded.encoded)
             self._undecoded = None
-        image = self._decoder.decode(encoded).image
-        if image.shape[:2] != (encoded.description.height, encoded.description.width):
+        image = self._decoder.decode_coded(encoded).image
+        if image.shape[:2] != (encoded.description.coded_height, encoded.description.coded_width):
             # The decoder did not believe the description.
             self.left_out += 1
             return
@@ -298,7 +298,7 @@ def _printable(name: str) -> str:
 
 def _format(frame: ReceivedFrame) -> VideoFormat:
     description = frame.encoded.description
-    return VideoFormat(description.codec, description.width, description.height)
+    return VideoFormat(description.codec, description.coded_width, description.coded_height)
 
 
 def _encode_like(description: FrameDescription, image: Picture) -> bytes:

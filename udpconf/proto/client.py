@@ -8,32 +8,30 @@ Without sockets, threads or clocks: feed it datagrams and the time, drain ``poll
 every input, call ``handle_timeout`` when ``poll_timeout`` says so.
 """
 
-import hashlib
 from collections import deque
 from collections.abc import Callable
-from typing import Literal, NamedTuple
+from typing import Literal
 
 from udpconf.frames import EncodedFrame
 from udpconf.limits import DATAGRAM_DEFAULT_BYTES, MS, REJOIN_AFTER_US, SECOND
 from udpconf.names import clean_name
 from udpconf.proto.audio_binding import AudioBinding
 from udpconf.proto.audio_packets import AudioPacketizer
+from udpconf.proto.client_config import ClientConfig, client_id_of
 from udpconf.proto.client_handshake import ClientHandshake
 from udpconf.proto.crypto import Direction
 from udpconf.proto.events import AUDIO_PATH, MAIN_PATH, ClientEvent, Connected, Disconnected, Failed, Transmit
 from udpconf.proto.repair_timer import REQUESTS_AT_ONCE_MAX
 from udpconf.proto.room import Room
-from udpconf.proto.sender_totals import SenderTotals
+from udpconf.proto.sender_totals import IP_UDP_BYTES, SenderTotals
 from udpconf.proto.session import Session
 from udpconf.proto.stats import SenderStats
 from udpconf.proto.video_sender import VideoSender
 from udpconf.wire.control import (
-    CLIENT_ID_BYTES,
     RESUME_SECRET_BYTES,
     Bye,
     Confirm,
     ControlKind,
-    Offer,
     decode_bye_untrusted,
     decode_welcome_untrusted,
     encode_bye,
@@ -46,6 +44,7 @@ from udpconf.wire.frames import (
     Control,
     Feedback,
     Repair,
+    Train,
     encode_audio,
     shard_payload_bytes,
 )
@@ -56,24 +55,6 @@ State = Literal["connecting", "connected", "reconnecting", "closed", "failed"]
 RETRY_US = 1 * SECOND
 # The BYE may be lost: so long the endpoint waits for its acknowledgement.
 CLOSE_US = 250 * MS
-
-
-class ClientConfig(NamedTuple):
-    """What a client wants. ``passphrase`` None joins an open room."""
-
-    passphrase: str | None
-    name: str
-    video: bool = True
-    audio: bool = True
-    max_bitrate_kbps: int = 4000
-    latency_us: int | None = None
-    mux_audio: bool = False
-    null_cipher: bool = False  # simulations only
-
-
-def client_id_of(resume_secret: bytes) -> str:
-    """The public name of a client, which only the owner of the secret can claim again."""
-    return hashlib.sha256(b"udpconf client id" + resume_secret).digest()[:CLIENT_ID_BYTES].hex()
 
 
 class ClientEndpoint:
@@ -121,7 +102,9 @@ class ClientEndpoint:
             return
         path = AUDIO_PATH if self._binding.port else MAIN_PATH
         packet = encode_audio(self._audio.packetize(data, capture_us))
-        self._transmits.append(Transmit(path, None, self._session.seal(Channel.AUDIO, packet)))
+        datagram = self._session.seal(Channel.AUDIO, packet)
+        self._transmits.append(Transmit(path, None, datagram))
+        self._video.path.handle_sent_beside(now_us, len(datagram) + IP_UDP_BYTES)
         self._totals.counts.audio_frames_sent += 1
 
     def close(self, now_us: int) -> None:
@@ -163,6 +146,9 @@ class ClientEndpoint:
                 self._binding.handle_bound(frame)
             elif isinstance(frame, Feedback):
                 self._totals.handle_feedback(now_us, frame)
+                self._video.path.handle_totals(now_us, frame.packets_received, frame.packets_lost)
+            elif isinstance(frame, Train):
+                self._video.path.handle_train(now_us, frame)
             elif isinstance(frame, Repair) and self.state == "connected" and repairs < REQUESTS_AT_ONCE_MAX:
                 repairs += 1
                 self._video.handle_repair(now_us, frame, session)
@@ -223,6 +209,8 @@ class ClientEndpoint:
         counts = self._totals.counts
         counts.state = self.state
         counts.frames_dropped_pacer = self._video.frames_dropped
+        counts.path_kbps = self.path_kbps(now_us)
+        counts.path_queue_ms = self._video.path.queue_us(now_us) / MS
         return self._totals.snapshot(now_us, self._session)
 
     @property
@@ -240,6 +228,10 @@ class ClientEndpoint:
     def parity_share(self) -> float:
         """What parity adds to the bytes of a frame at present, as a share of them; any thread may read it."""
         return self._totals.parity_share
+
+    def path_kbps(self, now_us: int) -> float:
+        """What the path has for pictures, headers and parity included; 0: its queue has to drain first. From any thread."""
+        return self._video.path.target_bps(now_us) / 1000
 
     # --- inside ---
 
@@ -292,13 +284,9 @@ class ClientEndpoint:
         self._binding = AudioBinding()  # the port before is another session's, perhaps another server's
         self._audio = AudioPacketizer()
         self._totals.session_begins()
-        offer = Offer(0)
-        offer |= Offer.VIDEO if config.video else Offer(0)
-        offer |= Offer.AUDIO if config.audio else Offer(0)
-        offer |= Offer.MUX_AUDIO if config.mux_audio else Offer(0)
         confirm = Confirm(
             self._resume_secret,
-            offer,
+            config.offer,
             min(0xFFFF, (config.latency_us or 0) // MS),
             config.max_bitrate_kbps,
             now_us,
@@ -371,8 +359,8 @@ class ClientEndpoint:
         session = self._session
         if session is None:
             return
-        for plaintext in self._video.poll(now_us):
-            self._transmits.append(Transmit(MAIN_PATH, None, session.seal(Channel.MAIN, plaintext)))
+        for datagram in self._video.poll(now_us, session):
+            self._transmits.append(Transmit(MAIN_PATH, None, datagram))
 
     def _say_goodbye(self, now_us: int) -> None:
         """When closing, and what was accepted before is on its way."""

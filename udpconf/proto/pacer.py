@@ -1,28 +1,40 @@
 """Video datagrams leave at the pace that the path is thought to bear, not in one blow.
 
-First version: the rate is a multiple of the ceiling that the user set, fast enough that an ordinary frame is out in one
-burst, slow enough that a 4K frame does not overflow the first switch. Bounded by bytes; when full, the oldest frame that
+While nothing is known of the path, the rate is a multiple of the ceiling that the user set, fast enough that an ordinary frame
+is out in one burst, slow enough that a 4K frame does not overflow the first switch. Once the path is known to be narrow, a
+frame leaves a little faster than the path carries it: no later at the other end, in a shorter queue, and close enough
+together to see the path grow (proto/path_rate.py). Bounded by bytes and by time; when full, the oldest frame that
 has not begun goes, whole: half a frame helps nobody.
 """
 
 from collections import deque
 from collections.abc import Iterable
 
-from udpconf.limits import DATAGRAM_DEFAULT_BYTES, FRAME_MAX_BYTES, SECOND
+from udpconf.limits import DATAGRAM_DEFAULT_BYTES, FRAME_MAX_BYTES, MS, SECOND
 
 # A frame may use a tenth of its interval; and never less than what any wired or wireless LAN carries.
 CEILING_MULTIPLE = 10
 RATE_MIN_BPS = 60_000_000
 # So much leaves back to back: a typical 640x360 frame, and what small kernel queues hold (chosen, not measured).
 BURST_BYTES = 32 * DATAGRAM_DEFAULT_BYTES
+# Of what the path carries.
+PATH_MULTIPLE = 1.5
+# On a narrow path so much leaves back to back: fewer wake-ups than datagrams, and what any queue holds.
+PATH_BURST_US = 5 * MS
+PATH_BURST_MIN_BYTES = 3 * DATAGRAM_DEFAULT_BYTES
 QUEUE_MAX_BYTES = 2 * FRAME_MAX_BYTES
+# A frame that would wait longer for those before it to leave is late anyway.
+QUEUE_MAX_US = 200 * MS
 
 
 class Pacer:
     """A queue of frames, drained as a token bucket fills. Holds plaintexts; they are sealed when they leave."""
 
     def __init__(self, max_bitrate_kbps: int) -> None:
-        self._rate_bps = max(RATE_MIN_BPS, max_bitrate_kbps * 1000 * CEILING_MULTIPLE)
+        self._rate_bps = self._widest_bps = float(
+            max(RATE_MIN_BPS, max_bitrate_kbps * 1000 * CEILING_MULTIPLE)
+        )
+        self._burst_bytes = float(BURST_BYTES)
         self._frames: deque[deque[bytes]] = deque()
         self._first: deque[bytes] = deque()
         self._begun = False  # the head frame has sent something
@@ -31,15 +43,29 @@ class Pacer:
         self._credited_us: int | None = None
         self.frames_dropped = 0
 
+    def set_path_rate(self, bps: float | None) -> None:
+        """From now on: what the path carries; None: not known."""
+        rate_bps = self._widest_bps if bps is None else min(self._widest_bps, PATH_MULTIPLE * bps)
+        if rate_bps != self._rate_bps:
+            self._rate_bps = rate_bps
+            burst_bytes = max(PATH_BURST_MIN_BYTES, rate_bps / 8 * PATH_BURST_US / SECOND)
+            self._burst_bytes = min(BURST_BYTES, burst_bytes)
+
     def push(self, plaintexts: Iterable[bytes]) -> None:
         frame = deque(plaintexts)
         self._frames.append(frame)
         self._queued_bytes += sum(map(len, frame))
-        while self._queued_bytes > QUEUE_MAX_BYTES and len(self._frames) > 1 + self._begun:
+        while self._is_full() and len(self._frames) > 1 + self._begun:
             victim = self._frames[1] if self._begun else self._frames[0]
             self._frames.remove(victim)
             self._queued_bytes -= sum(map(len, victim))
             self.frames_dropped += 1
+
+    def _is_full(self) -> bool:
+        """Whoever is last would wait too long for the others, or all are too much to keep."""
+        before_bytes = self._queued_bytes - sum(map(len, self._frames[-1]))
+        wait_us = before_bytes * 8 * SECOND / self._rate_bps
+        return self._queued_bytes > QUEUE_MAX_BYTES or wait_us > QUEUE_MAX_US
 
     def push_first(self, plaintexts: Iterable[bytes]) -> None:
         """Before all frames: what repairs a picture that is due sooner than any of them. Whoever calls bounds it."""
@@ -67,7 +93,7 @@ class Pacer:
         credit_bytes = self._credit_bytes
         if self._credited_us is not None:
             earned = (now_us - self._credited_us) * self._rate_bps / (8 * SECOND)
-            credit_bytes = min(BURST_BYTES, credit_bytes + earned)
+            credit_bytes = min(self._burst_bytes, credit_bytes + earned)
         self._credited_us = now_us
         while self._first and credit_bytes > 0:
             credit_bytes -= len(self._first[0])
@@ -90,5 +116,5 @@ class Pacer:
         """When the next datagram may leave; half a burst at a time, to spare wake-ups."""
         if self.idle or self._credited_us is None:
             return None
-        missing = max(1.0, BURST_BYTES / 2 - self._credit_bytes)
+        missing = max(1.0, self._burst_bytes / 2 - self._credit_bytes)
         return self._credited_us + int(missing * 8 * SECOND / self._rate_bps)

@@ -18,8 +18,6 @@ WINDOW_US = 20 * SECOND
 # Two true samples differ by half of their round trips at most, and by what the clocks drift within the window: 500 ppm,
 # ten times what a quartz may. Beyond that a clock has stood still, as CLOCK_MONOTONIC does while a machine sleeps.
 DRIFT_US = 10 * MS
-# A round trip of twice the least and this much more is a queue that fills, no jitter of a path that a call is fun on.
-STANDING_QUEUE_US = 50 * MS
 
 
 class _Sample(NamedTuple):
@@ -71,14 +69,6 @@ class RoundTrip:
     def timeout_us(self) -> int:
         """When an unanswered question may be asked again."""
         return self.smoothed_rtt_us + 4 * self.rttvar_us
-
-    @property
-    def queue_stands(self) -> bool:
-        """Packets wait somewhere for others: what is lost now is what that queue has no room for."""
-        if self.latest_rtt_us is None:
-            return False
-        least_us = min(self._samples, key=_rtt_us).rtt_us
-        return min(self.latest_rtt_us, self.smoothed_rtt_us) > 2 * least_us + STANDING_QUEUE_US
 
     def to_local_us(self, peer_low32: int, now_us: int) -> int:
         """Place the low 32 bits of a peer's time on our clock, as the nearest moment to now (they wrap in 71 minutes)."""

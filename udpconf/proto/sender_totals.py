@@ -43,7 +43,7 @@ class SenderTotals:
         """The server counts anew, too."""
         self._feedback = None
         self._second.clear()
-        self._loss, self._loss_now = Recent(), Recent(_LOSS_NOW_US)
+        self.forget_loss()
 
     def session_ends(self, session: Session) -> None:
         self._earlier_bytes += session.counters.bytes_sent
@@ -83,6 +83,10 @@ class SenderTotals:
         self._feedback = feedback
         for loss in (self._loss, self._loss_now):
             loss.mark(now_us, feedback.packets_received, feedback.packets_lost, feedback.loss_runs)
+
+    def forget_loss(self) -> None:
+        """What was lost up to now is no sign of what will be."""
+        self._loss, self._loss_now = Recent(), Recent(_LOSS_NOW_US)
 
     def mark(self, now_us: int, session: Session) -> None:
         """Now and then, for the rate of the last seconds."""

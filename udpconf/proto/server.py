@@ -11,7 +11,7 @@ from typing import NamedTuple
 
 from udpconf.limits import CLIENTS_DEFAULT, DATAGRAM_MAX_BYTES, MS, SECOND
 from udpconf.names import clean_name
-from udpconf.proto.client import client_id_of
+from udpconf.proto.client_config import client_id_of
 from udpconf.proto.crypto import Direction
 from udpconf.proto.events import (
     MAIN_PATH,
@@ -52,6 +52,7 @@ from udpconf.wire.frames import (
     VideoShard,
     encode_audio_bound,
     encode_repair,
+    encode_train,
 )
 
 # The BYEs may be lost: so long the endpoint waits for their acknowledgements.
@@ -182,6 +183,8 @@ class ServerEndpoint:
             elif client.sends_video:
                 capture_us = client.session.round_trip.to_local_us(frame.capture_us, now_us)
                 client.frames.handle_shard(now_us, frame, capture_us)
+                if not frame.answers_repair:
+                    client.trains.handle_packet(now_us, client.session.main_highest, frame.frame_id)
         self._flush(client)
         if self._close_at_us is not None:
             self._look_closed()
@@ -329,8 +332,11 @@ class ServerEndpoint:
             if client_id is not None:
                 wall_us = client.session.wall_us(frame.encoded.capture_us)
                 self._events.append(VideoFrameDue(client_id, frame._replace(capture_wall_us=wall_us)))
-        if repairs := client.frames.take_repairs():
-            self._transmit(client, Channel.MAIN, b"".join(map(encode_repair, repairs)))
+        told = list(map(encode_repair, client.frames.take_repairs()))
+        if (train := client.trains.take_urgent()) is not None:
+            told.append(encode_train(train))
+        if told:
+            self._transmit(client, Channel.MAIN, b"".join(told))
         while (plaintext := client.session.poll_plaintext()) is not None:
             self._transmit(client, Channel.MAIN, plaintext)
         client.touch()

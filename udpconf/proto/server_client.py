@@ -8,7 +8,8 @@ from udpconf.proto.jitter_buffer import JitterBuffer
 from udpconf.proto.reassembly import ReassemblyBudget
 from udpconf.proto.session import Session
 from udpconf.proto.stats import ClientStats, Recent
-from udpconf.wire.frames import Feedback, encode_feedback
+from udpconf.proto.train_watch import TrainWatch
+from udpconf.wire.frames import Feedback, encode_feedback, encode_train
 
 # Often enough for a sender's live table, and for parity to follow the loss within a few frames.
 FEEDBACK_INTERVAL_US = 200 * MS
@@ -40,6 +41,7 @@ class ServerClient:
         )
         self.sends_video = self.sends_audio = False  # what it offered
         self.frames = JitterBuffer(budget, latency_us, session.round_trip)
+        self.trains = TrainWatch()
         self.audio = AudioDepacketizer()
         self._timeout_us: int | None = None  # what poll_timeout said, until something happens
         self._feedback_at_us = now_us + FEEDBACK_INTERVAL_US
@@ -79,7 +81,8 @@ class ServerClient:
         if self._reported is not None and feedback[4:7] == self._reported[4:7]:
             return None  # no video, nothing to say
         self._reported = feedback
-        return encode_feedback(feedback)
+        train = self.trains.take()
+        return encode_feedback(feedback) + (b"" if train is None else encode_train(train))
 
     def touch(self) -> None:
         """Something happened: the next timer is to be worked out again."""

@@ -236,10 +236,20 @@ class Session:
         return self._control_out.idle
 
     @property
+    def main_highest(self) -> int:
+        """The highest number of the main channel's packets that have come; -1 before any."""
+        highest = self._channels[Channel.MAIN].highest
+        return -1 if highest is None else highest
+
+    @property
+    def main_next(self) -> int:
+        """The number of the next packet that will be sealed for the main channel."""
+        return self._channels[Channel.MAIN].next_number
+
+    @property
     def packets_expected(self) -> int:
         """Main-channel packets that the peer must have sent by now."""
-        highest = self._channels[Channel.MAIN].highest
-        return 0 if highest is None else highest + 1
+        return self.main_highest + 1
 
     @property
     def packets_lost(self) -> int:

@@ -136,7 +136,11 @@ class SenderStats:
     frames_dropped_away: int = 0  # accepted while there was no connection
     frames_dropped_pacer: int = 0
     frames_skipped_ceiling: int = 0  # left out because the ceiling had no room for them
+    frames_skipped_path: int = 0  # left out because a queue on the path has to drain first
     quality: int = 0
+    picture_scale: float = 1.0  # of width and height, as pictures are sent
+    path_kbps: float = 0.0  # what pictures may take at present, headers and parity included
+    path_queue_ms: float = 0.0  # how long what is sent now would wait on the path, as far as one can tell
     audio_frames_sent: int = 0
     server_loss_share: float = 0.0
     server_frames_whole: int = 0

@@ -12,10 +12,12 @@ from udpconf.proto.erasure_code import SHARDS_PER_BLOCK_MAX, ErasureCode
 from udpconf.proto.pacer import Pacer
 from udpconf.proto.packetizer import packetize
 from udpconf.proto.parity import frame_parity, parity_shards
+from udpconf.proto.path_rate import PathRate
 from udpconf.proto.redundancy import ROUNDS_MAX, repair_count
 from udpconf.proto.rtt import RoundTrip
 from udpconf.proto.sender_totals import IP_UDP_BYTES, SenderTotals
 from udpconf.proto.session import Session
+from udpconf.wire.envelope import Channel
 from udpconf.wire.frames import ANSWERS_REPAIR, SHARD_PAYLOAD_BYTES, Repair, VideoShard, encode_video
 
 # Beyond the round trip a round of repair takes so long: the receiver waits for what may still be behind (repair_timer.py),
@@ -26,6 +28,8 @@ FRAMES_KEPT = 64
 BYTES_KEPT = 2 * FRAME_MAX_BYTES
 # Repair may fill a second up to this share of the ceiling: the frames of the second vary in size.
 _REPAIR_CEILING = 0.95
+# From here on what is lost is what the path's queue had no room for, and more would only make it longer.
+STANDING_QUEUE_US = 30 * MS
 
 
 class _SentFrame:
@@ -47,15 +51,21 @@ class VideoSender:
     Args:
         max_bitrate_kbps: the user's ceiling.
         totals: is told what is sent, and asked what the path loses.
+
+    Attributes:
+        path: what is known of the path's rate and queue.
     """
 
     def __init__(self, max_bitrate_kbps: int, totals: SenderTotals) -> None:
+        self._max_bitrate_kbps = max_bitrate_kbps
+        self.path = PathRate(max_bitrate_kbps)
         self._pacer = Pacer(max_bitrate_kbps)
         self._second_max_bytes = max_bitrate_kbps * 1000 / 8 * _REPAIR_CEILING
         self._code = ErasureCode()
         self._totals = totals
         self._sent: OrderedDict[int, _SentFrame] = OrderedDict()
         self._sent_bytes = 0
+        self._queue_stood = False
 
     # --- inputs ---
 
@@ -69,7 +79,7 @@ class VideoSender:
         if not data:
             return
         parity: list[VideoShard] = []
-        if not round_trip.queue_stands:
+        if not self._queue_stands(now_us):
             rounds = _rounds(self._totals.repair_time_us, round_trip)
             parity = frame_parity(self._code, data, *self._totals.expected_loss(now_us), rounds)
         self._totals.frame_sent(data, parity)
@@ -84,7 +94,9 @@ class VideoSender:
         """
         round_trip = session.round_trip
         frame = self._sent.get(repair.frame_id)
-        if frame is None or repair.block not in frame.next_index or round_trip.queue_stands:
+        if frame is None or repair.block not in frame.next_index:
+            return
+        if self._queue_stands(now_us):
             return
         data = frame.data[repair.block :: frame.data[0].blocks]
         missing = min(repair.missing, len(data))
@@ -112,14 +124,23 @@ class VideoSender:
     def clear(self) -> None:
         """A session has ended: what waits is not for the next one, and nobody can ask for what was sent."""
         self._pacer.clear()
+        self.path = PathRate(self._max_bitrate_kbps)
         self._sent.clear()
         self._sent_bytes = 0
 
     # --- outputs ---
 
-    def poll(self, now_us: int) -> list[bytes]:
-        """The plaintexts whose time has come."""
-        return self._pacer.poll(now_us)
+    def poll(self, now_us: int, session: Session) -> list[bytes]:
+        """The datagrams whose time has come, sealed."""
+        self._pacer.set_path_rate(self.path.carries_bps)
+        plaintexts = self._pacer.poll(now_us)
+        if not plaintexts:
+            return plaintexts
+        first_number = session.main_next
+        datagrams = [session.seal(Channel.MAIN, plaintext) for plaintext in plaintexts]
+        size_bytes = sum(map(len, datagrams)) + IP_UDP_BYTES * len(datagrams)
+        self.path.handle_sent(now_us, first_number, len(datagrams), size_bytes)
+        return datagrams
 
     def poll_timeout(self) -> int | None:
         return self._pacer.poll_timeout()
@@ -133,6 +154,13 @@ class VideoSender:
         return self._pacer.frames_dropped
 
     # --- inside ---
+
+    def _queue_stands(self, now_us: int) -> bool:
+        stands = self.path.queue_us(now_us) >= STANDING_QUEUE_US
+        if self._queue_stood and not stands:
+            self._totals.forget_loss()  # what the queue had no room for says nothing of what is lost without it
+        self._queue_stood = stands
+        return stands
 
     def _keep(self, frame_id: int, frame: _SentFrame) -> None:
         self._sent[frame_id & 0xFFFFFFFF] = frame

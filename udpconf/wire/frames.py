@@ -11,6 +11,7 @@
     0x11 AUDIO          one Opus frame and copies of earlier ones
     0x12 FEEDBACK       what arrived of the video
     0x13 REPAIR         frame id u32 | block u8 | missing u8 | time left u32
+    0x14 TRAIN          first number u32 | first time u32 | last number u32 | last time u32 | longest gap u32 | packets u16
 
 0x07 and 0x08 (path challenge and response) are reserved. Times are the sender's CLOCK_MONOTONIC in
 microseconds unless they say "wall". Every ``decode_*_untrusted`` raises ``MalformedPacket`` and nothing else.
@@ -33,7 +34,7 @@ from udpconf.limits import (
 from udpconf.wire.envelope import OVERHEAD_BYTES, MalformedPacket
 
 PADDING, PING, PONG, CONTROL, CONTROL_ACK, AUDIO_BIND, AUDIO_BOUND = range(7)
-VIDEO, AUDIO, FEEDBACK, REPAIR = 0x10, 0x11, 0x12, 0x13
+VIDEO, AUDIO, FEEDBACK, REPAIR, TRAIN = 0x10, 0x11, 0x12, 0x13, 0x14
 
 TOKEN_BYTES = 8
 # The packets repeat frames of 10 ms; the upper half of AUDIO's format byte has room for other durations.
@@ -45,12 +46,15 @@ _PONG = struct.Struct(">BQQQ")
 _CONTROL = struct.Struct(">BIBH")
 _CONTROL_ACK = struct.Struct(">BI")
 _TOKEN = struct.Struct(">B8s")
-_DESCRIPTION = struct.Struct(">BBHHH")  # codec and subsampling, quality, width, height, restart interval
+_DESCRIPTION = struct.Struct(
+    ">BBHHH"
+)  # codec, scale and subsampling, quality, width, height, restart interval
 _VIDEO = struct.Struct(">BBIBBBBI8sBHH")
 _AUDIO = struct.Struct(">BHIB")
 _AUDIO_BLOCK = struct.Struct(">BH")
 _FEEDBACK = struct.Struct(">B9I")
 _REPAIR = struct.Struct(">BIBBI")
+_TRAIN = struct.Struct(">B5IH")
 
 VIDEO_HEADER_BYTES = _VIDEO.size
 # A parity shard codes its data shards' places as well as their bytes: length u16, first interval u24, count u16.
@@ -147,8 +151,29 @@ class Repair(NamedTuple):
     time_left_us: int  # until the frame is shown, whole or not
 
 
+class Train(NamedTuple):
+    """When the packets of a picture came, those so far or all: they leave in one go, so what spreads them is the path."""
+
+    first_number: int  # low 32 bits of the packet number
+    first_us: int  # low 32 bits, the receiver's clock
+    last_number: int
+    last_us: int
+    longest_gap_us: int  # between one of them and the next
+    packets: int  # that came, in their order
+
+
 Frame = (
-    Ping | Pong | Control | ControlAck | AudioBind | AudioBound | VideoShard | AudioPacket | Feedback | Repair
+    Ping
+    | Pong
+    | Control
+    | ControlAck
+    | AudioBind
+    | AudioBound
+    | VideoShard
+    | AudioPacket
+    | Feedback
+    | Repair
+    | Train
 )
 
 
@@ -219,6 +244,11 @@ def encode_repair(repair: Repair) -> bytes:
     return _REPAIR.pack(REPAIR, frame_id & 0xFFFFFFFF, block, missing, min(time_left_us, 0xFFFFFFFF))
 
 
+def encode_train(train: Train) -> bytes:
+    *places, packets = train
+    return _TRAIN.pack(TRAIN, *(value & 0xFFFFFFFF for value in places), min(packets, 0xFFFF))
+
+
 def decode_frames_untrusted(plaintext: bytes) -> list[Frame]:
     """All frames of one packet, in order; one bad frame spoils the packet."""
     at, end = 0, len(plaintext)
@@ -262,6 +292,9 @@ def decode_frames_untrusted(plaintext: bytes) -> list[Frame]:
             elif kind == REPAIR:
                 frames.append(Repair(*_REPAIR.unpack_from(plaintext, at)[1:]))
                 at += _REPAIR.size
+            elif kind == TRAIN:
+                frames.append(Train(*_TRAIN.unpack_from(plaintext, at)[1:]))
+                at += _TRAIN.size
             elif kind == PADDING:
                 break
             else:
@@ -272,8 +305,9 @@ def decode_frames_untrusted(plaintext: bytes) -> list[Frame]:
 
 
 def _encode_description(description: FrameDescription) -> bytes:
-    codec, width, height, quality, subsampling, restart_interval = description
-    return _DESCRIPTION.pack(codec << 4 | subsampling, quality, width, height, restart_interval)
+    codec, width, height, quality, subsampling, restart_interval, scale_step = description
+    packed = codec << 4 | scale_step << 2 | subsampling
+    return _DESCRIPTION.pack(packed, quality, width, height, restart_interval)
 
 
 @lru_cache(maxsize=1024)  # a stream repeats few of them; quality alone moves it
@@ -281,14 +315,16 @@ def _decode_description_untrusted(raw: bytes) -> tuple[FrameDescription, int]:
     """The description and how many intervals it makes."""
     packed, quality, width, height, restart_interval = _DESCRIPTION.unpack(raw)
     try:
-        codec, subsampling = Codec(packed >> 4), Subsampling(packed & 0x0F)
+        codec, scale_step, subsampling = Codec(packed >> 4), packed >> 2 & 3, Subsampling(packed & 3)
     except ValueError:
         raise MalformedPacket("unknown codec") from None
     if not (0 < width <= PICTURE_MAX_WIDTH and 0 < height <= PICTURE_MAX_HEIGHT):
         raise MalformedPacket("picture size")
+    if codec == Codec.LZ4 and scale_step:
+        raise MalformedPacket("lossless and smaller")
     if restart_interval == 0 or (quality == 0) != (codec == Codec.LZ4) or quality > 100:
         raise MalformedPacket("picture description")
-    description = FrameDescription(codec, width, height, quality, subsampling, restart_interval)
+    description = FrameDescription(codec, width, height, quality, subsampling, restart_interval, scale_step)
     return description, description.interval_count
 
 

@@ -1,0 +1,204 @@
+"""Each picture is a train of packets; how it comes tells what the path carries and what stands in its queue."""
+
+import random
+from collections.abc import Callable
+
+import pytest
+
+from udpconf.limits import MS, SECOND
+from udpconf.proto.path_rate import AMPLE, HOLD_US, QUEUE_MIN_US, USE, PathRate
+from udpconf.proto.train_watch import TrainWatch
+from udpconf.wire.frames import Train
+
+PACKET_BYTES = 1200
+FRAME_US = SECOND // 30
+CEILING_KBPS = 8000
+# The two ends' clocks have nothing to do with each other, and the server's low 32 bits wrap during the test.
+SERVER_CLOCK_US = (1 << 32) - 3 * SECOND
+
+
+class Road:
+    """A path with a rate, a delay and a queue, and both ends of what is measured on it."""
+
+    def __init__(self, bps: float, *, delay_us: int = 20 * MS, queue_us: int = 300 * MS) -> None:
+        self.bps, self.delay_us, self.queue_us = bps, delay_us, queue_us
+        self.jitter: Callable[[], int] = lambda: 0
+        self.loss: Callable[[], bool] = lambda: False
+        self.path = PathRate(CEILING_KBPS)
+        self.watch = TrainWatch()
+        self.now_us = 1000 * SECOND
+        self.free_us = self.arrived_us = self.now_us
+        self.number = self.frame_id = 0
+        self.came: list[tuple[int, int, int]] = []  # when, number, frame
+        self.told: list[tuple[int, Train]] = []
+
+    def frames(self, seconds: float, want_bps: float = 20e6) -> list[int]:
+        """As many pictures as fit into the time, each as large as is wanted and allowed; their packets."""
+        packets = []
+        for _ in range(round(seconds * 30)):
+            allowed = min(want_bps, self.path.target_bps(self.now_us))
+            packets.append(max(int(allowed / 30 / 8 / PACKET_BYTES), 1 if allowed else 0))
+            if packets[-1]:
+                self._send(packets[-1])
+            self._pass(FRAME_US)
+        return packets
+
+    def queue_left_us(self) -> float:
+        return max(0, self.free_us - self.now_us)
+
+    def _send(self, packets: int) -> None:
+        self.path.handle_sent(self.now_us, self.number, packets, packets * PACKET_BYTES)
+        for _ in range(packets):
+            number, self.number = self.number, self.number + 1
+            start_us = max(self.free_us, self.now_us)
+            if self.loss() or start_us - self.now_us > self.queue_us:
+                continue
+            self.free_us = start_us + int(PACKET_BYTES * 8 * SECOND / self.bps)
+            self.arrived_us = max(self.arrived_us, self.free_us + self.delay_us + self.jitter())
+            self.came.append((self.arrived_us, number, self.frame_id))
+        self.frame_id += 1
+
+    def _pass(self, us: int) -> None:
+        """Time goes on; the server sees what comes, and says so."""
+        self.now_us += us
+        while self.came and self.came[0][0] <= self.now_us:
+            at_us, number, frame_id = self.came.pop(0)
+            clock_us = at_us - 1000 * SECOND + SERVER_CLOCK_US
+            self.watch.handle_packet(clock_us, number, frame_id)
+            if (train := self.watch.take_urgent()) is not None:
+                self.told.append((at_us + self.delay_us, Train(*(v & 0xFFFFFFFF for v in train))))
+        if self.frame_id % 6 == 0 and (train := self.watch.take()) is not None:
+            self.told.append((self.now_us + self.delay_us, Train(*(v & 0xFFFFFFFF for v in train))))
+        while self.told and self.told[0][0] <= self.now_us:
+            self.path.handle_train(*self.told.pop(0))
+
+
+@pytest.mark.parametrize("bps", [1e6, 3e6, 6e6])
+def test_the_rate_is_known_after_a_few_pictures(bps: float) -> None:
+    road = Road(bps)
+    road.frames(1.5)
+    assert road.path.carries_bps == pytest.approx(bps, rel=0.03)
+    assert road.path.target_bps(road.now_us) <= USE * 1.03 * bps
+    sent = road.frames(3)
+    assert sum(sent) * PACKET_BYTES * 8 / 3 > 0.85 * bps  # and it is used
+    assert road.queue_left_us() < FRAME_US
+
+
+def test_a_path_that_is_wide_enough_limits_nothing() -> None:
+    road = Road(200e6)
+    road.frames(2)
+    assert road.path.target_bps(road.now_us) == CEILING_KBPS * 1000
+    assert road.path.queue_us(road.now_us) == 0
+
+
+def test_a_drop_is_met_within_a_fraction_of_a_second_and_its_queue_drains() -> None:
+    road = Road(6e6)
+    road.frames(2)
+    road.bps = 1.5e6
+    sent = road.frames(0.5)
+    assert 0 in sent  # nothing leaves while the queue drains
+    road.frames(0.5)
+    assert road.path.carries_bps == pytest.approx(1.5e6, rel=0.05)
+    assert road.queue_left_us() < 50 * MS
+    assert all(road.frames(3))
+    assert road.queue_left_us() < 50 * MS
+
+
+def test_what_is_there_again_is_used_again_within_two_seconds() -> None:
+    road = Road(1.5e6)
+    road.frames(3)
+    road.bps = 6e6
+    road.frames(2)
+    assert sum(road.frames(1)) * PACKET_BYTES * 8 > 0.85 * 6e6
+
+
+def test_what_waits_in_the_queue_is_known() -> None:
+    road = Road(3e6)
+    road.frames(2)
+    road._send(50)
+    assert road.path.queue_us(road.now_us) == pytest.approx(road.queue_left_us(), abs=25 * MS)
+    assert road.path.queue_us(road.now_us) > HOLD_US
+    assert road.path.target_bps(road.now_us) == 0
+    assert road.path.queue_us(road.now_us + SECOND) == 0
+
+
+@pytest.mark.parametrize("seed", range(5))
+def test_jitter_is_no_bottleneck(seed: int) -> None:
+    rng = random.Random(seed)
+    road = Road(100e6)
+    road.jitter = lambda: rng.randrange(10 * MS)
+    road.frames(5, want_bps=3e6)
+    assert road.path.target_bps(road.now_us) >= 3e6
+    # Of ten times that it may be mistaken for one, but not for long.
+    road.jitter = lambda: rng.randrange(100 * MS)
+    sent = road.frames(10, want_bps=3e6)
+    assert sum(sent) * PACKET_BYTES * 8 / 10 > 1e6
+    road.jitter = lambda: 0
+    road.frames(5, want_bps=3e6)
+    assert road.path.target_bps(road.now_us) >= 2.5e6
+
+
+@pytest.mark.parametrize("share", [0.05, 0.2])
+def test_loss_is_no_bottleneck(share: float) -> None:
+    rng = random.Random(1)
+    road = Road(20e6)
+    road.loss = lambda: rng.random() < share
+    road.frames(10, want_bps=3e6)
+    assert road.path.target_bps(road.now_us) == CEILING_KBPS * 1000
+
+
+def test_a_queue_that_trains_did_not_foresee_cuts_the_rate_and_it_comes_back() -> None:
+    road = Road(100e6)
+    road.frames(2, want_bps=3e6)
+    road.delay_us += QUEUE_MIN_US + 5 * MS  # somebody else's packets
+    road.frames(0.5, want_bps=3e6)
+    assert road.path.target_bps(road.now_us) < CEILING_KBPS * 1000
+    road.delay_us -= QUEUE_MIN_US + 5 * MS
+    road.frames(8, want_bps=3e6)
+    assert road.path.target_bps(road.now_us) == CEILING_KBPS * 1000
+
+
+def test_one_that_stays_is_the_path_s_own() -> None:
+    road = Road(100e6)
+    road.frames(2, want_bps=3e6)
+    road.delay_us += 60 * MS  # another way, which is longer
+    road.frames(20, want_bps=3e6)
+    assert road.path.target_bps(road.now_us) > 3e6
+
+
+def test_a_picture_too_small_to_tell_anything_does_not_stay_so_small() -> None:
+    road = Road(1e6)
+    road.frames(2)
+    road.path.carries_bps = 100_000.0  # whatever brought that about
+    road.bps = 6e6
+    road.frames(12)
+    assert road.path.target_bps(road.now_us) > 4e6
+
+
+def test_what_is_believed_stays_within_reason() -> None:
+    road = Road(1e6)
+    road.frames(1)
+    road.bps = 1e12
+    road.frames(20)
+    assert road.path.carries_bps is not None
+    assert road.path.carries_bps <= AMPLE * CEILING_KBPS * 1000
+
+
+def test_what_cannot_be_is_ignored() -> None:
+    road = Road(3e6)
+    road.frames(1)
+    before = road.path.carries_bps
+    newest = road.number - 1
+    nonsense = [
+        Train(newest, 0, newest - 1, 0, 0, 5),
+        Train(newest + 1, 0, newest + 9, 1, 0, 9),
+        Train(0, 0, 1 << 31, 0, 0, 3),
+        Train(newest - 1, 5, newest, 5, 0, 60_000),
+        Train(newest, 0, newest, 0, 0, 0),
+    ]
+    for train in nonsense:
+        road.path.handle_train(road.now_us, train)
+    assert road.path.carries_bps == before
+    assert PathRate(CEILING_KBPS).target_bps(0) == CEILING_KBPS * 1000
+    PathRate(CEILING_KBPS).handle_train(0, nonsense[0])
+    PathRate(CEILING_KBPS).handle_totals(0, 0, 0)

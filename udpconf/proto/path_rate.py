@@ -1,0 +1,276 @@
+"""How fast the path is, and how long its queue: what the encoder and the pacer go by.
+
+Each picture leaves in one go, as a train of packets, and the server tells when its first and its last one came
+(proto/train_watch.py). A bottleneck lets the packets out one by one, each its size divided by the rate after the one before:
+
+    rate = bytes that came after the first packet / (time of the last - time of the first)
+
+So every picture tells the path's rate, without filling its queue (packet trains; as Salsify, NSDI 2018, and SQP, 2022, use
+them). When they say less than before they are believed only where some of them agree, of packets that came at even
+distances: jitter spreads a train too, but unevenly, each by another time. What trains cannot see (a token bucket lets one through at once) shows in the queue: when trains find one that
+was not there before, the rate goes to 0.85 of what arrives, as in Google Congestion Control (Carlucci et al., 2017). Loss
+alone is a sign of nothing until it is tried (proto/loss_limit.py).
+
+What stands in the queue now is what was sent since the last packet that is known to have come, less what the path has
+carried since:
+
+    queue(now) = bytes sent after packet n - rate * (now - sent(n) - delay(n) + least delay)
+"""
+
+from collections import deque
+from math import log
+from typing import NamedTuple
+
+from udpconf.limits import MS, SECOND
+from udpconf.proto.loss_limit import LossLimit
+from udpconf.wire.frames import Train
+
+# Of the rate that is measured, so much is used: what is left lets a queue drain.
+USE = 0.97
+# Shorter spreads are the scheduling of two Python programs; a train of 12 kB takes so long at 19 Mbit/s.
+SPREAD_MIN_US = 5 * MS
+# Of an even train, the longest gap is hardly more than the mean; a lost packet doubles one.
+GAP_RATIO_MAX = 3.0
+TRAIN_PACKETS_MIN = 3
+# So many that differ by no more than this factor agree.
+AGREEING = 3
+AGREEMENT = 1.4
+# Each moves the rate by so much of the difference: ten until 95 %. Less than this share of it is no noise of one train.
+GAIN = 0.25
+NOISE = 0.8
+# When no train was long enough to tell anything, for so long: pictures grow until one is.
+BLIND_US = SECOND
+BLIND_RISE_PER_S = 1.5
+# No more than so many times the ceiling: from there, a narrow path is met soon enough.
+AMPLE = 10
+# A queue that trains find when they come, on two of them: so much delay above the least is no scheduling.
+QUEUE_MIN_US = 15 * MS
+QUEUE_MAX_US = 150 * MS
+# After a cut, a queue has to be longer by this factor to be one that grows; it is forgotten in some 10 s.
+QUEUE_RISE = 1.2
+QUEUE_FORGET_US = 10 * SECOND
+CUT = 0.85
+CUT_AGAIN_US = 200 * MS
+# What a cut took comes back by so much a second; and where trains say that there is more, twice as much in half a second.
+RISE_PER_S = 1.08
+DOUBLING_US = SECOND // 2
+# Longer than that, and who trusted the trains after the last cut too soon waits twice as long.
+TRUST_AGAIN_US = (SECOND // 2, 8 * SECOND)
+# Nothing is sent while so much stands in the queue: it would only be late.
+HOLD_US = 60 * MS
+# How long the least delay is looked for: clocks drift by 1 ms in it, at most.
+LEAST_DELAY_US = 10 * SECOND
+# What goes beside the pictures: half of its mean is of the last so long.
+BESIDE_US = 500 * MS
+# For pictures, whatever sound takes: some every few seconds.
+LEAST_BPS = 10_000.0
+# Batches of packets remembered: 10 s of 30 pictures with a repair each.
+SENT_MAX = 600
+ARRIVED_US = 300 * MS
+ARRIVED_MIN_US = 80 * MS
+
+
+class _Batch(NamedTuple):
+    first_number: int
+    packets: int
+    sent_us: int
+    bytes_before: int
+    size_bytes: int
+
+
+class _Place(NamedTuple):
+    """A packet's."""
+
+    number: int
+    sent_us: int
+    bytes_through: int  # of all that was sent, this packet included
+
+
+class PathRate:
+    """Of one session's way to the server.
+
+    Args:
+        max_bitrate_kbps: the user's ceiling; whether the path carries more does not matter.
+    """
+
+    def __init__(self, max_bitrate_kbps: float) -> None:
+        self._max_bps = max_bitrate_kbps * 1000.0
+        self._sent: deque[_Batch] = deque(maxlen=SENT_MAX)
+        self._sent_bytes = 0
+        self._reference: int | None = None  # the first delay seen; the clocks' offset is in all of them
+        self._least: deque[tuple[int, int]] = deque()  # (when, delay), both growing: the first is the least
+        self._last: _Place | None = None  # of the newest packet that is known to have come
+        self._last_queue_us = 0
+        self._arrived: deque[tuple[int, int]] = deque()  # (when it came, on our clock; bytes through it)
+        self.carries_bps: float | None = None  # what trains say
+        self._samples: deque[float] = deque(maxlen=AGREEING)
+        self._sampled_us = 0
+        self._through_bytes = 0  # what the server has seen the last of
+        self._cut_bps: float | None = None  # after a queue that they did not foresee
+        self._cut_us = self._moved_us = 0
+        self._trust_after_us = TRUST_AGAIN_US[0]
+        self._loss_limit = LossLimit()
+        self._beside_bps, self._beside_us = 0.0, 0
+        self._queue_min_us = float(QUEUE_MIN_US)
+        self._queued_train: int | None = None  # the train that found a queue
+
+    # --- inputs ---
+
+    def handle_sent(self, now_us: int, first_number: int, packets: int, size_bytes: int) -> None:
+        """Packets left, IP headers included, in one go."""
+        self._sent.append(_Batch(first_number, packets, now_us, self._sent_bytes, size_bytes))
+        self._sent_bytes += size_bytes
+
+    def handle_train(self, now_us: int, train: Train) -> None:
+        """The server told how a train came. What cannot be, or is old, is ignored."""
+        first, last = self._place(train.first_number), self._place(train.last_number)
+        if first is None or last is None or last.number < first.number:
+            return
+        if self._last is not None and last.number <= self._last.number:
+            return
+        queue_us = self._queue_found(now_us, _low32(train.first_us - first.sent_us))
+        spread_us = _low32(train.last_us - train.first_us)
+        sent_spread_us = last.sent_us - first.sent_us
+        self._last = last
+        self._last_queue_us = queue_us + spread_us - sent_spread_us
+        arrived_us = last.sent_us + self._last_queue_us
+        self._arrived.append((arrived_us, last.bytes_through))
+        while len(self._arrived) > 2 and self._arrived[1][0] < arrived_us - ARRIVED_US:
+            self._arrived.popleft()
+        elapsed_us, self._moved_us = now_us - self._moved_us, now_us
+        self._recover(now_us, elapsed_us)
+        packets = train.packets - 1
+        if TRAIN_PACKETS_MIN <= packets <= last.number - first.number:
+            size_bytes = (last.bytes_through - first.bytes_through) * packets / (last.number - first.number)
+            even = train.longest_gap_us * packets <= GAP_RATIO_MAX * spread_us
+            spread_by_path = spread_us >= max(SPREAD_MIN_US, sent_spread_us + SPREAD_MIN_US // 2)
+            self._sampled_us = now_us
+            self._learn(size_bytes * 8 * SECOND / max(spread_us, 1), telling=even and spread_by_path)
+        elif self.carries_bps is not None and now_us - self._sampled_us > BLIND_US:
+            self.carries_bps *= BLIND_RISE_PER_S ** (elapsed_us / SECOND)
+        self._look_at_queue(now_us, elapsed_us, queue_us, first.number)
+
+    def handle_totals(self, now_us: int, received: int, lost: int) -> None:
+        """So many packets of the session have come, and so many not."""
+        place = self._place(_low32(received + lost - 1))
+        if place is not None:
+            self._through_bytes = max(self._through_bytes, place.bytes_through)
+        self._loss_limit.handle_totals(now_us, self._through_bytes, received, lost)
+
+    def handle_sent_beside(self, now_us: int, size_bytes: int) -> None:
+        """Sound left: what it takes of a narrow path is not there for pictures."""
+        faded = 2 ** ((self._beside_us - now_us) / BESIDE_US)
+        self._beside_bps = self._beside_bps * faded + size_bytes * 8 * SECOND * log(2) / BESIDE_US
+        self._beside_us = now_us
+
+    # --- outputs ---
+
+    def target_bps(self, now_us: int) -> float:
+        """What pictures may take from now on, all headers included, bit/s; 0: wait, a queue has to drain first."""
+        queue_us = self.queue_us(now_us)
+        if queue_us > HOLD_US:
+            return 0.0
+        faded = 2 ** ((self._beside_us - now_us) / BESIDE_US)
+        bps = max(self._limit_bps - self._beside_bps * faded, LEAST_BPS)
+        return bps * (1 - 0.75 * queue_us / HOLD_US)
+
+    def queue_us(self, now_us: int) -> int:
+        """How long what is sent now would wait in the path's queue, as far as one can tell."""
+        bps, last = self.carries_bps, self._last
+        if bps is None or last is None:
+            return 0
+        carried = bps * (now_us - last.sent_us - self._last_queue_us) / (8 * SECOND)
+        waiting_bytes = self._sent_bytes - max(last.bytes_through + carried, self._through_bytes)
+        return int(max(0.0, waiting_bytes) * 8 * SECOND / bps)
+
+    # --- inside ---
+
+    @property
+    def _limit_bps(self) -> float:
+        bps = self._max_bps
+        if self.carries_bps is not None:
+            bps = min(bps, USE * self.carries_bps)
+        if self._cut_bps is not None:
+            bps = min(bps, self._cut_bps)
+        return bps if self._loss_limit.bps is None else min(bps, self._loss_limit.bps)
+
+    def _place(self, number_low32: int) -> _Place | None:
+        if not self._sent:
+            return None
+        newest = self._sent[-1].first_number + self._sent[-1].packets - 1
+        number = newest - _low32(newest - number_low32)
+        for batch in reversed(self._sent):
+            nth = number - batch.first_number
+            if nth >= batch.packets:
+                return None  # sent for something else
+            if nth >= 0:
+                through = batch.bytes_before + batch.size_bytes * (nth + 1) // batch.packets
+                return _Place(number, batch.sent_us, through)
+        return None
+
+    def _queue_found(self, now_us: int, delay_low32: int) -> int:
+        """How much longer a packet took than the one that took the least."""
+        if self._reference is None:
+            self._reference = delay_low32
+        delay_us = _low32(delay_low32 - self._reference + 0x80000000) - 0x80000000
+        while self._least and self._least[-1][1] >= delay_us:
+            self._least.pop()
+        self._least.append((now_us, delay_us))
+        while now_us - self._least[0][0] > LEAST_DELAY_US:
+            self._least.popleft()
+        return delay_us - self._least[0][1]
+
+    def _learn(self, bps: float, *, telling: bool) -> None:
+        carries_bps, samples = self.carries_bps, self._samples
+        if telling:
+            samples.append(bps)
+        else:
+            samples.clear()
+        if carries_bps is None or bps < NOISE * carries_bps:
+            if len(samples) == AGREEING and max(samples) <= AGREEMENT * min(samples):
+                self.carries_bps = sum(samples) / AGREEING
+        elif telling or bps > carries_bps:
+            carries_bps += GAIN * (min(bps, 2 * carries_bps) - carries_bps)
+            self.carries_bps = min(carries_bps, AMPLE * self._max_bps)
+
+    def _look_at_queue(self, now_us: int, elapsed_us: int, queue_us: int, train: int) -> None:
+        forgotten = min(1.0, elapsed_us / QUEUE_FORGET_US)
+        self._queue_min_us += (QUEUE_MIN_US - self._queue_min_us) * forgotten
+        if queue_us <= self._queue_min_us:
+            self._queued_train = None
+        elif self._queued_train is None:
+            self._queued_train = train
+        elif train != self._queued_train and now_us - self._cut_us >= CUT_AGAIN_US:
+            self._cut(now_us, queue_us)
+
+    def _cut(self, now_us: int, queue_us: int) -> None:
+        (since_us, before_bytes), (until_us, through_bytes) = self._arrived[0], self._arrived[-1]
+        if until_us - since_us < ARRIVED_MIN_US:
+            return
+        arrives_bps = (through_bytes - before_bytes) * 8 * SECOND / (until_us - since_us)
+        shortest_us, longest_us = TRUST_AGAIN_US
+        again = now_us - self._cut_us < longest_us
+        self._trust_after_us = min(2 * self._trust_after_us, longest_us) if again else shortest_us
+        before_bps = self._limit_bps
+        # A stall looks like a queue for a moment; half is enough where it was one.
+        self._cut_bps = max(CUT * min(arrives_bps, before_bps), before_bps / 2)
+        if self.carries_bps is None:
+            self.carries_bps = self._cut_bps
+        self._cut_us = now_us
+        self._queued_train = None
+        self._queue_min_us = min(QUEUE_RISE * queue_us, QUEUE_MAX_US)
+
+    def _recover(self, now_us: int, elapsed_us: int) -> None:
+        if self._cut_bps is None:
+            return
+        trusted = now_us - self._cut_us >= self._trust_after_us
+        if trusted and self.carries_bps is not None and self._cut_bps < USE * self.carries_bps:
+            self._cut_bps *= 2 ** (elapsed_us / DOUBLING_US)
+        else:
+            self._cut_bps *= RISE_PER_S ** (elapsed_us / SECOND)
+        if self._cut_bps >= self._max_bps:
+            self._cut_bps = None
+
+
+def _low32(value: int) -> int:
+    return value & 0xFFFFFFFF

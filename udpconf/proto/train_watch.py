@@ -1,0 +1,66 @@
+"""How the packets of each picture come: what the sender needs to know of the path (proto/path_rate.py).
+
+A picture leaves in one go, as a train of packets. A narrow path spreads it: the time between its first and its last packet
+tells what the path carries, the delay of its first one what stands in the queue.
+"""
+
+from udpconf.limits import MS
+from udpconf.wire.frames import Train
+
+# A train that took longer met a narrow path, perhaps: told at once, and while it comes each time so much has passed. A shorter
+# one is told with the next FEEDBACK.
+SPREAD_US = 8 * MS
+REPORT_INTERVAL_US = 20 * MS
+
+
+class TrainWatch:
+    """Watches one stream's packets in the order in which they come."""
+
+    def __init__(self) -> None:
+        self._frame_id = -1
+        self._first = self._last = (0, 0)  # of the train that comes at present: number, time
+        self._longest_gap_us = self._packets = 0
+        self._urgent: Train | None = None
+        self._finished: Train | None = None  # the one before, as long as nobody was told
+        self._reported_us = 0
+
+    def handle_packet(self, now_us: int, number: int, frame_id: int) -> None:
+        """A packet of a picture's first send came, data or parity; ``number`` is the highest of all that have come."""
+        last_number, last_us = self._last
+        if frame_id > self._frame_id:
+            if self._frame_id >= 0:
+                self._finish(now_us)
+            self._frame_id = frame_id
+            self._first = self._last = (number, now_us)
+            self._longest_gap_us = 0
+            self._packets = 1
+        elif frame_id == self._frame_id and number > last_number:  # else others overtook it
+            gap_us = now_us - last_us
+            self._longest_gap_us = max(self._longest_gap_us, gap_us)
+            self._last = (number, now_us)
+            self._packets += 1
+            if now_us - max(self._first[1], self._reported_us) >= REPORT_INTERVAL_US:
+                self._report(now_us)
+
+    def take_urgent(self) -> Train | None:
+        """What the sender should know at once."""
+        urgent, self._urgent = self._urgent, None
+        return urgent
+
+    def take(self) -> Train | None:
+        """The last train that is over, if the sender was not told of it; now and then."""
+        finished, self._finished = self._finished, None
+        return finished
+
+    def _finish(self, now_us: int) -> None:
+        if self._last[1] - self._first[1] >= SPREAD_US:
+            self._report(now_us)
+        else:
+            self._finished = self._now()
+
+    def _report(self, now_us: int) -> None:
+        self._urgent, self._finished = self._now(), None
+        self._reported_us = now_us
+
+    def _now(self) -> Train:
+        return Train(*self._first, *self._last, self._longest_gap_us, self._packets)
