@@ -144,8 +144,8 @@ def test_a_picture_that_was_sent_smaller_is_shown_as_large_as_it_was(width: int,
     image = film(width, height)
     decoder.decode(encoder.encode(image, 0) or pytest.fail("no room"))
     coded_widths = set()
-    for number, path_kbps in enumerate([1000, 600, 300, 200, 200, 3000, 8000], 1):
-        frame = encoder.encode(image, number * SECOND, path_kbps=path_kbps)
+    for number, path_kbps in enumerate([1000, 900, 800, 700, 3000, 8000, 8000], 1):
+        frame = encoder.encode(image, number * SECOND // 30, path_kbps=path_kbps)
         assert frame is not None
         coded_widths.add(frame.description.coded_width)
         for came in (frame, without(frame, 0)):
@@ -155,7 +155,7 @@ def test_a_picture_that_was_sent_smaller_is_shown_as_large_as_it_was(width: int,
             assert decoder.again().shape == image.shape
             small = decoder.decode_coded(came).image
             assert small.shape == (came.description.coded_height, came.description.coded_width, 3)
-    assert len(coded_widths) >= 3
+    assert min(coded_widths) < width
 
 
 def test_the_picture_is_the_callers_own() -> None:
