@@ -6,7 +6,7 @@ from collections.abc import Callable
 import pytest
 
 from udpconf.limits import MS, SECOND
-from udpconf.proto.loss_limit import TRIAL_US, LossLimit
+from udpconf.proto.loss_limit import LossLimit
 
 PACKET_BYTES = 1200
 INTERVAL_US = 200 * MS
@@ -20,7 +20,7 @@ class Stream:
         self.lost_share, self.want_bps = lost_share, want_bps
         self.now_us = 0
         self.sent = self.lost = 0.0
-        self.rates: list[float] = []
+        self.burst = 1.0
 
     def run(self, seconds: float) -> list[float]:
         """The rates at which was sent, each interval's."""
@@ -32,7 +32,8 @@ class Stream:
             self.lost += packets * self.lost_share(bps)
             self.now_us += INTERVAL_US
             received, lost = round(self.sent - self.lost), round(self.lost)
-            self.limit.handle_totals(self.now_us, round(self.sent) * PACKET_BYTES, received, lost)
+            runs = round(lost / self.burst)
+            self.limit.handle_totals(self.now_us, round(self.sent) * PACKET_BYTES, received, lost, runs)
             rates.append(bps)
         return rates
 
@@ -70,8 +71,31 @@ def test_a_trial_takes_a_second_of_somewhat_less() -> None:
     stream = Stream(lambda _: 0.2)
     rates = stream.run(5)
     less = [rate for rate in rates if rate < stream.want_bps]
-    assert 0 < len(less) <= TRIAL_US // INTERVAL_US + 1
-    assert min(less) > 0.7 * stream.want_bps
+    assert 0 < len(less) * INTERVAL_US <= SECOND
+    assert min(less) >= 0.7 * 0.8 * stream.want_bps
+
+
+@pytest.mark.parametrize("seed", range(10))
+def test_bursts_are_not_taken_for_congestion_because_none_came_for_a_while(seed: int) -> None:
+    rng = random.Random(seed)
+    in_burst = False
+
+    def is_lost() -> bool:
+        nonlocal in_burst
+        in_burst = rng.random() < (0.8 if in_burst else 0.2 * 0.1 / 0.9)  # bursts of 5, a tenth of all
+        return in_burst
+
+    stream = Stream(lambda _: 0.0, want_bps=3e6)
+    stream.burst = 5.0
+    rates = []
+    for _ in range(150):
+        bps = min(stream.want_bps, stream.limit.bps or stream.want_bps)
+        packets = round(bps * INTERVAL_US / SECOND / 8 / PACKET_BYTES)
+        share = sum(is_lost() for _ in range(packets)) / packets
+        stream.lost_share = lambda _, share=share: share  # type: ignore[misc]
+        rates += stream.run(INTERVAL_US / SECOND)
+    assert sum(rates) / len(rates) > 0.85 * stream.want_bps
+    assert min(rates) > 0.4 * stream.want_bps
 
 
 def test_congestion_on_a_path_that_loses_by_itself_is_found_as_well() -> None:

@@ -201,4 +201,4 @@ def test_what_cannot_be_is_ignored() -> None:
     assert road.path.carries_bps == before
     assert PathRate(CEILING_KBPS).target_bps(0) == CEILING_KBPS * 1000
     PathRate(CEILING_KBPS).handle_train(0, nonsense[0])
-    PathRate(CEILING_KBPS).handle_totals(0, 0, 0)
+    PathRate(CEILING_KBPS).handle_totals(0, 0, 0, 0)

@@ -150,12 +150,12 @@ class PathRate:
             self.carries_bps *= BLIND_RISE_PER_S ** (elapsed_us / SECOND)
         self._look_at_queue(now_us, elapsed_us, queue_us, first.number)
 
-    def handle_totals(self, now_us: int, received: int, lost: int) -> None:
-        """So many packets of the session have come, and so many not."""
+    def handle_totals(self, now_us: int, received: int, lost: int, runs: int) -> None:
+        """So many packets of the session have come, and so many not, in so many runs."""
         place = self._place(_low32(received + lost - 1))
         if place is not None:
             self._through_bytes = max(self._through_bytes, place.bytes_through)
-        self._loss_limit.handle_totals(now_us, self._through_bytes, received, lost)
+        self._loss_limit.handle_totals(now_us, self._through_bytes, received, lost, runs)
 
     def handle_sent_beside(self, now_us: int, size_bytes: int) -> None:
         """Sound left: what it takes of a narrow path is not there for pictures."""
