@@ -1,76 +1,13 @@
 """Each picture is a train of packets; how it comes tells what the path carries and what stands in its queue."""
 
 import random
-from collections.abc import Callable
 
 import pytest
 
+from tests.road import CEILING_KBPS, FRAME_US, PACKET_BYTES, Road
 from udpconf.limits import MS, SECOND
 from udpconf.proto.path_rate import AMPLE, HOLD_US, QUEUE_MIN_US, USE, PathRate
-from udpconf.proto.train_watch import TrainWatch
 from udpconf.wire.frames import Train
-
-PACKET_BYTES = 1200
-FRAME_US = SECOND // 30
-CEILING_KBPS = 8000
-# The two ends' clocks have nothing to do with each other, and the server's low 32 bits wrap during the test.
-SERVER_CLOCK_US = (1 << 32) - 3 * SECOND
-
-
-class Road:
-    """A path with a rate, a delay and a queue, and both ends of what is measured on it."""
-
-    def __init__(self, bps: float, *, delay_us: int = 20 * MS, queue_us: int = 300 * MS) -> None:
-        self.bps, self.delay_us, self.queue_us = bps, delay_us, queue_us
-        self.jitter: Callable[[], int] = lambda: 0
-        self.loss: Callable[[], bool] = lambda: False
-        self.path = PathRate(CEILING_KBPS)
-        self.watch = TrainWatch()
-        self.now_us = 1000 * SECOND
-        self.free_us = self.arrived_us = self.now_us
-        self.number = self.frame_id = 0
-        self.came: list[tuple[int, int, int]] = []  # when, number, frame
-        self.told: list[tuple[int, Train]] = []
-
-    def frames(self, seconds: float, want_bps: float = 20e6) -> list[int]:
-        """As many pictures as fit into the time, each as large as is wanted and allowed; their packets."""
-        packets = []
-        for _ in range(round(seconds * 30)):
-            allowed = min(want_bps, self.path.target_bps(self.now_us))
-            packets.append(max(int(allowed / 30 / 8 / PACKET_BYTES), 1 if allowed else 0))
-            if packets[-1]:
-                self._send(packets[-1])
-            self._pass(FRAME_US)
-        return packets
-
-    def queue_left_us(self) -> float:
-        return max(0, self.free_us - self.now_us)
-
-    def _send(self, packets: int) -> None:
-        self.path.handle_sent(self.now_us, self.number, packets, packets * PACKET_BYTES)
-        for _ in range(packets):
-            number, self.number = self.number, self.number + 1
-            start_us = max(self.free_us, self.now_us)
-            if self.loss() or start_us - self.now_us > self.queue_us:
-                continue
-            self.free_us = start_us + int(PACKET_BYTES * 8 * SECOND / self.bps)
-            self.arrived_us = max(self.arrived_us, self.free_us + self.delay_us + self.jitter())
-            self.came.append((self.arrived_us, number, self.frame_id))
-        self.frame_id += 1
-
-    def _pass(self, us: int) -> None:
-        """Time goes on; the server sees what comes, and says so."""
-        self.now_us += us
-        while self.came and self.came[0][0] <= self.now_us:
-            at_us, number, frame_id = self.came.pop(0)
-            clock_us = at_us - 1000 * SECOND + SERVER_CLOCK_US
-            self.watch.handle_packet(clock_us, number, frame_id)
-            if (train := self.watch.take_urgent()) is not None:
-                self.told.append((at_us + self.delay_us, Train(*(v & 0xFFFFFFFF for v in train))))
-        if self.frame_id % 6 == 0 and (train := self.watch.take()) is not None:
-            self.told.append((self.now_us + self.delay_us, Train(*(v & 0xFFFFFFFF for v in train))))
-        while self.told and self.told[0][0] <= self.now_us:
-            self.path.handle_train(*self.told.pop(0))
 
 
 @pytest.mark.parametrize("bps", [1e6, 3e6, 6e6])
@@ -190,15 +127,15 @@ def test_what_cannot_be_is_ignored() -> None:
     before = road.path.carries_bps
     newest = road.number - 1
     nonsense = [
-        Train(newest, 0, newest - 1, 0, 0, 5),
-        Train(newest + 1, 0, newest + 9, 1, 0, 9),
-        Train(0, 0, 1 << 31, 0, 0, 3),
-        Train(newest - 1, 5, newest, 5, 0, 60_000),
-        Train(newest, 0, newest, 0, 0, 0),
+        Train(newest, 0, newest - 1, 0, 0, 5, 0),
+        Train(newest + 1, 0, newest + 9, 1, 0, 9, newest),
+        Train(0, 0, 1 << 31, 0, 0, 3, 1 << 31),
+        Train(newest - 1, 5, newest, 5, 0, 60_000, newest + 5),
+        Train(newest, 0, newest, 0, 0, 0, newest - 40),
     ]
     for train in nonsense:
         road.path.handle_train(road.now_us, train)
     assert road.path.carries_bps == before
     assert PathRate(CEILING_KBPS).target_bps(0) == CEILING_KBPS * 1000
     PathRate(CEILING_KBPS).handle_train(0, nonsense[0])
-    PathRate(CEILING_KBPS).handle_totals(0, 0, 0, 0)
+    PathRate(CEILING_KBPS).handle_totals(0, 0, 0)

@@ -56,7 +56,7 @@ class Sending:
         self.frame(100 + number, rows=10)
         last_us = self.now_us + 9 * 1150 * 8 * SECOND // bps
         gap_us = (last_us - self.now_us) // 9
-        train = Train(number, self.now_us, number + 9, last_us, gap_us, 10)
+        train = Train(number, self.now_us, number + 9, last_us, gap_us, 10, number + 9)
         self.sender.path.handle_train(self.now_us, train)
 
     def frame(self, frame_id: int, *, rows: int = 0) -> list[VideoShard]:

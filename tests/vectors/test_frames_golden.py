@@ -93,10 +93,10 @@ GOLDEN: list[tuple[Frame, bytes, str]] = [
         "12 00000001 00000002 00000003 00000004 00000005 00000006 00000007 00000008 00000009",
     ),
     (
-        Train(0x01020304, 5, 6, 7, 8, 0x090A),
-        encode_train(Train(0x01020304, 5, 6, 7, 8, 0x090A)),
-        # type first    at       last     at       longest gap  packets
-        "14    01020304 00000005 00000006 00000007 00000008     090a",
+        Train(0x01020304, 5, 6, 7, 8, 0x090A, 11),
+        encode_train(Train(0x01020304, 5, 6, 7, 8, 0x090A, 11)),
+        # type first    at       last     at       longest gap  packets next
+        "14    01020304 00000005 00000006 00000007 00000008     090a    0000000b",
     ),
     (
         Repair(0x01020304, 5, 6, 0x0708090A),

@@ -146,8 +146,7 @@ class ClientEndpoint:
                 self._binding.handle_bound(frame)
             elif isinstance(frame, Feedback):
                 self._totals.handle_feedback(now_us, frame)
-                seen = frame.packets_received, frame.packets_lost, frame.loss_runs
-                self._video.path.handle_totals(now_us, *seen)
+                self._video.path.handle_totals(now_us, frame.packets_received, frame.packets_lost)
             elif isinstance(frame, Train):
                 self._video.path.handle_train(now_us, frame)
             elif isinstance(frame, Repair) and self.state == "connected" and repairs < REQUESTS_AT_ONCE_MAX:

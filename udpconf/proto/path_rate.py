@@ -9,7 +9,7 @@ So every picture tells the path's rate, without filling its queue (packet trains
 them). When they say less than before they are believed only where some of them agree, of packets that came at even
 distances: jitter spreads a train too, but unevenly, each by another time. What trains cannot see (a token bucket lets one through at once) shows in the queue: when trains find one that
 was not there before, the rate goes to 0.85 of what arrives, as in Google Congestion Control (Carlucci et al., 2017). Loss
-alone is a sign of nothing until it is tried (proto/loss_limit.py).
+is a sign of congestion where it is the ends of pictures that are lost (proto/loss_limit.py).
 
 What stands in the queue now is what was sent since the last packet that is known to have come, less what the path has
 carried since:
@@ -126,6 +126,7 @@ class PathRate:
         first, last = self._place(train.first_number), self._place(train.last_number)
         if first is None or last is None or last.number < first.number:
             return
+        self._look_between(now_us, train)
         if self._last is not None and last.number <= self._last.number:
             return
         queue_us = self._queue_found(now_us, _low32(train.first_us - first.sent_us))
@@ -150,12 +151,12 @@ class PathRate:
             self.carries_bps *= BLIND_RISE_PER_S ** (elapsed_us / SECOND)
         self._look_at_queue(now_us, elapsed_us, queue_us, first.number)
 
-    def handle_totals(self, now_us: int, received: int, lost: int, runs: int) -> None:
-        """So many packets of the session have come, and so many not, in so many runs."""
+    def handle_totals(self, now_us: int, received: int, lost: int) -> None:
+        """So many packets of the session have come, and so many not."""
         place = self._place(_low32(received + lost - 1))
         if place is not None:
             self._through_bytes = max(self._through_bytes, place.bytes_through)
-        self._loss_limit.handle_totals(now_us, self._through_bytes, received, lost, runs)
+        self._loss_limit.handle_totals(now_us, self._through_bytes, received, lost)
 
     def handle_sent_beside(self, now_us: int, size_bytes: int) -> None:
         """Sound left: what it takes of a narrow path is not there for pictures."""
@@ -195,18 +196,41 @@ class PathRate:
         return bps if self._loss_limit.bps is None else min(bps, self._loss_limit.bps)
 
     def _place(self, number_low32: int) -> _Place | None:
+        batch = self._batch(number_low32)
+        if batch is None:
+            return None
+        nth = _low32(number_low32 - batch.first_number)
+        through = batch.bytes_before + batch.size_bytes * (nth + 1) // batch.packets
+        return _Place(batch.first_number + nth, batch.sent_us, through)
+
+    def _batch(self, number_low32: int) -> _Batch | None:
         if not self._sent:
             return None
         newest = self._sent[-1].first_number + self._sent[-1].packets - 1
         number = newest - _low32(newest - number_low32)
         for batch in reversed(self._sent):
-            nth = number - batch.first_number
-            if nth >= batch.packets:
-                return None  # sent for something else
-            if nth >= 0:
-                through = batch.bytes_before + batch.size_bytes * (nth + 1) // batch.packets
-                return _Place(number, batch.sent_us, through)
+            if number >= batch.first_number:
+                return (
+                    batch if number < batch.first_number + batch.packets else None
+                )  # sent for something else
         return None
+
+    def _look_between(self, now_us: int, train: Train) -> None:
+        """Tell what is missing between this picture and the next one, if it lies between what left in two goes."""
+        if train.next_number in (train.last_number, train.last_number + 1):
+            return
+        last, following = self._batch(train.last_number), self._batch(train.next_number)
+        if last is None or following is None:
+            return
+        end = last.first_number + last.packets
+        head = _low32(train.next_number - following.first_number) > 0
+        tail = _low32(end - 1 - train.last_number) > 0
+        if (
+            following.first_number == end
+            and max(last.packets, following.packets) >= TRAIN_PACKETS_MIN
+            and (head or tail)
+        ):
+            self._loss_limit.handle_gap(now_us, tail=tail, head=head)
 
     def _queue_found(self, now_us: int, delay_low32: int) -> int:
         """How much longer a packet took than the one that took the least."""

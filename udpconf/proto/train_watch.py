@@ -11,6 +11,8 @@ from udpconf.wire.frames import Train
 # one is told with the next FEEDBACK.
 SPREAD_US = 8 * MS
 REPORT_INTERVAL_US = 20 * MS
+# At once as well when packets are missing between two trains, so often.
+MISSING_INTERVAL_US = 50 * MS
 
 
 class TrainWatch:
@@ -29,7 +31,7 @@ class TrainWatch:
         last_number, last_us = self._last
         if frame_id > self._frame_id:
             if self._frame_id >= 0:
-                self._finish(now_us)
+                self._finish(now_us, number)
             self._frame_id = frame_id
             self._first = self._last = (number, now_us)
             self._longest_gap_us = 0
@@ -40,7 +42,7 @@ class TrainWatch:
             self._last = (number, now_us)
             self._packets += 1
             if now_us - max(self._first[1], self._reported_us) >= REPORT_INTERVAL_US:
-                self._report(now_us)
+                self._report(now_us, number)
 
     def take_urgent(self) -> Train | None:
         """What the sender should know at once."""
@@ -52,15 +54,17 @@ class TrainWatch:
         finished, self._finished = self._finished, None
         return finished
 
-    def _finish(self, now_us: int) -> None:
-        if self._last[1] - self._first[1] >= SPREAD_US:
-            self._report(now_us)
+    def _finish(self, now_us: int, next_number: int) -> None:
+        spread = self._last[1] - self._first[1] >= SPREAD_US
+        missing = next_number != self._last[0] + 1 and now_us - self._reported_us >= MISSING_INTERVAL_US
+        if spread or missing:
+            self._report(now_us, next_number)
         else:
-            self._finished = self._now()
+            self._finished = self._now(next_number)
 
-    def _report(self, now_us: int) -> None:
-        self._urgent, self._finished = self._now(), None
+    def _report(self, now_us: int, next_number: int) -> None:
+        self._urgent, self._finished = self._now(next_number), None
         self._reported_us = now_us
 
-    def _now(self) -> Train:
-        return Train(*self._first, *self._last, self._longest_gap_us, self._packets)
+    def _now(self, next_number: int) -> Train:
+        return Train(*self._first, *self._last, self._longest_gap_us, self._packets, next_number)

@@ -75,13 +75,14 @@ class VideoSender:
         """Queue a picture with as much parity as it is worth."""
         round_trip = session.round_trip
         self._totals.sent_in_a_second(now_us, session)
-        data = packetize(encoded, frame_id, payload_bytes)
+        loss = self._totals.expected_loss(now_us)
+        data = packetize(encoded, frame_id, payload_bytes, evenly=loss[0] > 0)
         if not data:
             return
         parity: list[VideoShard] = []
         if not self._queue_stands(now_us):
             rounds = _rounds(self._totals.repair_time_us, round_trip)
-            parity = frame_parity(self._code, data, *self._totals.expected_loss(now_us), rounds)
+            parity = frame_parity(self._code, data, *loss, rounds)
         self._totals.frame_sent(data, parity)
         self._pacer.push(map(encode_video, (*data, *parity)))
         self._keep(frame_id, _SentFrame(data, parity))

@@ -11,7 +11,8 @@
     0x11 AUDIO          one Opus frame and copies of earlier ones
     0x12 FEEDBACK       what arrived of the video
     0x13 REPAIR         frame id u32 | block u8 | missing u8 | time left u32
-    0x14 TRAIN          first number u32 | first time u32 | last number u32 | last time u32 | longest gap u32 | packets u16
+    0x14 TRAIN          first number u32 | first time u32 | last number u32 | last time u32 |
+                        longest gap u32 | packets u16 | next number u32
 
 0x07 and 0x08 (path challenge and response) are reserved. Times are the sender's CLOCK_MONOTONIC in
 microseconds unless they say "wall". Every ``decode_*_untrusted`` raises ``MalformedPacket`` and nothing else.
@@ -54,7 +55,7 @@ _AUDIO = struct.Struct(">BHIB")
 _AUDIO_BLOCK = struct.Struct(">BH")
 _FEEDBACK = struct.Struct(">B9I")
 _REPAIR = struct.Struct(">BIBBI")
-_TRAIN = struct.Struct(">B5IH")
+_TRAIN = struct.Struct(">B5IHI")
 
 VIDEO_HEADER_BYTES = _VIDEO.size
 # A parity shard codes its data shards' places as well as their bytes: length u16, first interval u24, count u16.
@@ -160,6 +161,7 @@ class Train(NamedTuple):
     last_us: int
     longest_gap_us: int  # between one of them and the next
     packets: int  # that came, in their order
+    next_number: int  # of the first one of the next picture; the last number while none has come
 
 
 Frame = (
@@ -245,8 +247,9 @@ def encode_repair(repair: Repair) -> bytes:
 
 
 def encode_train(train: Train) -> bytes:
-    *places, packets = train
-    return _TRAIN.pack(TRAIN, *(value & 0xFFFFFFFF for value in places), min(packets, 0xFFFF))
+    *places, packets, next_number = train
+    low32 = (value & 0xFFFFFFFF for value in places)
+    return _TRAIN.pack(TRAIN, *low32, min(packets, 0xFFFF), next_number & 0xFFFFFFFF)
 
 
 def decode_frames_untrusted(plaintext: bytes) -> list[Frame]:
