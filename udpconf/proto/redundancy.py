@@ -27,9 +27,12 @@ from math import exp, log
 
 from udpconf.proto.erasure_code import SHARDS_PER_BLOCK_MAX
 
-# What an overhead x = f / k costs, in shares of the picture: PRICE * (x + PRICE_RISE * x^2), so that the first tenth of the
-# bytes must save 1.2 % of the area and more bytes more. Chosen so that with ten data shards one parity shard is bought at
-# 2 % of independent loss, two at 5 %, three at 10 %, five at 20 %.
+# What an overhead x = f / k costs where parity has to do it all, in shares of the picture: AREA_PRICE * (x + AREA_PRICE_RISE *
+# x^2), so that the first tenth of the bytes must save 0.6 % of the area, the fifth one 2.6 %. Chosen so that with ten data
+# shards one parity shard is bought at 2 % of independent loss, two at 5 %, three at 10 %, four at 20 %.
+AREA_PRICE = 0.03
+AREA_PRICE_RISE = 8.5
+# The same where there is time to ask.
 PRICE = 0.10
 PRICE_RISE = 1.5
 # What a frame costs that is not whole though there was time to ask: more than its hole, since who spends time on wholeness
@@ -103,10 +106,11 @@ def _best(data_shards: int, loss: float, burst: float, rounds: int) -> int:
     for parity in range(data_shards + 1):
         chances = _chances(loss, burst).of(data_shards + parity)
         overhead = parity / data_shards
-        cost = PRICE * (overhead + PRICE_RISE * overhead**2)
         if rounds:
+            cost = PRICE * (overhead + PRICE_RISE * overhead**2)
             value = LOST_FRAME - _cost_to_go(chances, parity, data_shards, loss, burst, rounds) - cost
         else:
+            cost = AREA_PRICE * (overhead + AREA_PRICE_RISE * overhead**2)
             value = fresh_area(parity, chances) - cost
         if value > best_value:
             best, best_value = parity, value

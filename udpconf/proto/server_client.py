@@ -1,6 +1,6 @@
 """What the server keeps of one client: its session, its video's jitter buffer, its sound's numbers, its addresses."""
 
-from udpconf.limits import AUDIO_BUFFER_US, DROP_AFTER_US, HALF_OPEN_LIFE_US, MS
+from udpconf.limits import AUDIO_BUFFER_US, DROP_AFTER_US, HALF_OPEN_LIFE_US, MS, SECOND
 from udpconf.names import UNNAMED
 from udpconf.proto.audio_packets import AudioDepacketizer
 from udpconf.proto.events import Address
@@ -13,6 +13,10 @@ from udpconf.wire.frames import Feedback, encode_feedback, encode_train
 
 # Often enough for a sender's live table, and for parity to follow the loss within a few frames.
 FEEDBACK_INTERVAL_US = 200 * MS
+# On a path that loses, feedback is lost as well: where bursts are counted in packets, it may be the only packets this way, and
+# a client that hears nothing for 2 s begins anew.
+FEEDBACK_UNDER_LOSS_US = 100 * MS
+LOSS_LASTS_US = 2 * SECOND
 # Sound may lead the picture by so much before the picture is held back: half of what is noticed (ITU-R BT.1359).
 LIP_SYNC_US = 20 * MS
 
@@ -46,6 +50,7 @@ class ServerClient:
         self._timeout_us: int | None = None  # what poll_timeout said, until something happens
         self._feedback_at_us = now_us + FEEDBACK_INTERVAL_US
         self._reported: Feedback | None = None
+        self._lost_us: int | None = None  # when packets were last missing
         self._reported_shards = 0  # how many had come when feedback was last due
         self._recent = Recent()
 
@@ -64,7 +69,10 @@ class ServerClient:
         self._recent.mark(now_us, *self._totals())
         if now_us < self._feedback_at_us:
             return None
-        self._feedback_at_us = now_us + FEEDBACK_INTERVAL_US
+        if self._reported is not None and self.session.packets_lost > self._reported.packets_lost:
+            self._lost_us = now_us
+        lossy = self._lost_us is not None and now_us - self._lost_us < LOSS_LASTS_US
+        self._feedback_at_us = now_us + (FEEDBACK_UNDER_LOSS_US if lossy else FEEDBACK_INTERVAL_US)
         counters = self.frames.counters
         feedback = Feedback(
             self.session.main_received,
