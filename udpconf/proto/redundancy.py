@@ -28,10 +28,10 @@ from math import exp, log
 from udpconf.proto.erasure_code import SHARDS_PER_BLOCK_MAX
 
 # What an overhead x = f / k costs where parity has to do it all, in shares of the picture: AREA_PRICE * (x + AREA_PRICE_RISE *
-# x^2), so that the first tenth of the bytes must save 0.6 % of the area, the fifth one 2.6 %. Chosen so that with ten data
+# x^2), so that the first tenth of the bytes must save 0.7 % of the area, the fifth one 2.5 %. Chosen so that with ten data
 # shards one parity shard is bought at 2 % of independent loss, two at 5 %, three at 10 %, four at 20 %.
-AREA_PRICE = 0.03
-AREA_PRICE_RISE = 8.5
+AREA_PRICE = 0.05
+AREA_PRICE_RISE = 4.5
 # The same where there is time to ask.
 PRICE = 0.10
 PRICE_RISE = 1.5
