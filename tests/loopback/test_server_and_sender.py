@@ -2,6 +2,7 @@
 
 import itertools
 import socket
+import statistics
 import threading
 import time
 from collections.abc import Callable, Iterator
@@ -449,6 +450,28 @@ def test_pictures_and_sound_together_stay_under_the_ceiling(server: udpconf.Serv
 def pitch(pcm: NDArray[np.int16]) -> float:
     spectrum = np.abs(np.fft.rfft(pcm[:, 0] * np.hanning(len(pcm))))
     return float(np.argmax(spectrum)) * 48_000 / len(pcm)
+
+
+def test_the_latency_can_be_turned_from_either_side_while_pictures_come(server: udpconf.Server) -> None:
+    def delay_ms() -> float:
+        return statistics.median(
+            (time.monotonic_ns() // 1000 - frame.capture_us) / 1000
+            for frame in itertools.islice(server.frames(timeout=PATIENCE_S), 20)
+        )
+
+    with send(server) as sender, Filming(sender):
+        calm_ms = delay_ms()
+        sender.set_latency(300)
+        wait_until(lambda: delay_ms() > 299)
+        server.set_latency(500)
+        wait_until(lambda: delay_ms() > 499)
+        server.set_latency(None)
+        wait_until(lambda: delay_ms() < 499)
+        sender.set_latency(None)
+        wait_until(lambda: delay_ms() < max(250, 2 * calm_ms))
+        for dial in (sender.set_latency, server.set_latency):
+            with pytest.raises(udpconf.ConfigError):
+                dial(-1)
 
 
 def test_sound_of_one_client_or_of_all_mixed_can_be_listened_to(server: udpconf.Server) -> None:

@@ -8,7 +8,12 @@ from hypothesis import strategies as st
 from udpconf.frames import Codec, FrameDescription, Subsampling
 from udpconf.limits import PICTURE_MAX_HEIGHT, PICTURE_MAX_WIDTH
 from udpconf.names import clean_name
-from udpconf.wire.control import decode_bye_untrusted, decode_confirm_untrusted, decode_welcome_untrusted
+from udpconf.wire.control import (
+    decode_bye_untrusted,
+    decode_confirm_untrusted,
+    decode_stream_untrusted,
+    decode_welcome_untrusted,
+)
 from udpconf.wire.envelope import MalformedPacket
 from udpconf.wire.frames import VideoShard, decode_frames_untrusted, encode_video
 
@@ -31,7 +36,12 @@ def test_any_bytes_give_frames_or_malformed_packet(parts: list[tuple[int, bytes]
 
 @given(st.binary(max_size=200))
 def test_any_control_body_is_read_or_malformed(body: bytes) -> None:
-    for decode in (decode_confirm_untrusted, decode_welcome_untrusted, decode_bye_untrusted):
+    for decode in (
+        decode_confirm_untrusted,
+        decode_welcome_untrusted,
+        decode_stream_untrusted,
+        decode_bye_untrusted,
+    ):
         with contextlib.suppress(MalformedPacket):
             decode(body)
 

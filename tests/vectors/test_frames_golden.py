@@ -9,12 +9,15 @@ from udpconf.wire.control import (
     Confirm,
     Offer,
     RosterEntry,
+    Stream,
     Welcome,
     decode_bye_untrusted,
     decode_confirm_untrusted,
+    decode_stream_untrusted,
     decode_welcome_untrusted,
     encode_bye,
     encode_confirm,
+    encode_stream,
     encode_welcome,
 )
 from udpconf.wire.envelope import MalformedPacket
@@ -153,6 +156,13 @@ def test_a_long_roster_is_cut_to_what_a_control_frame_holds() -> None:
     decoded = decode_welcome_untrusted(encode_welcome(Welcome(0, 0, 0, roster)))
     assert 0 < len(decoded.roster) < 100
     assert decoded.roster == roster[: len(decoded.roster)]
+
+
+def test_stream_is_these_bytes() -> None:
+    assert encode_stream(Stream(150)).hex() == "0096"
+    assert decode_stream_untrusted(b"\x00\x96and what a newer version says") == Stream(150)
+    with pytest.raises(MalformedPacket):
+        decode_stream_untrusted(b"\x00")
 
 
 def test_bye_is_these_bytes() -> None:

@@ -138,6 +138,12 @@ class AudioReceiver:
         with self._changing:
             self._clients = {**self._clients, client_id: _Client(latency_us)}
 
+    def set_latency(self, client_id: str, latency_us: int) -> None:
+        """Like ``add_client``'s, from now on."""
+        client = self._clients.get(client_id)
+        if client is not None:
+            client.latency_us = latency_us
+
     def remove_client(self, client_id: str) -> None:
         """Its sound ends."""
         with self._changing:
@@ -245,8 +251,8 @@ class AudioReceiver:
         """Do what is to be done now. False when there has been nothing to play for a while."""
         while self._inbox:
             client, event = self._inbox.popleft()
-            if client.latency_us:
-                client.buffer.least_us = client.latency_us - round(self._ring_delay_us or 0)
+            least_us = client.latency_us - round(self._ring_delay_us or 0) if client.latency_us else 0
+            client.buffer.least_us = least_us
             client.buffer.push(
                 event.sequence_number, event.capture_us, event.data, event.arrival_us, copy=event.copy
             )

@@ -219,6 +219,16 @@ class Sender:
             for data, frame_us in self._framer.push(pcm, capture_us):
                 self._post_audio(data, frame_us)
 
+    def set_latency(self, latency_ms: float | None) -> None:
+        """Change what was asked for as ``latency_ms``, within a round trip and for later sessions.
+
+        Raises:
+            ConfigError: it is out of its range.
+        """
+        check_latency_ms(latency_ms)
+        latency_us = None if latency_ms is None else int(latency_ms * MS)
+        self._connection.post(lambda endpoint, now_us: endpoint.set_latency(now_us, latency_us))
+
     def stats(self) -> SenderStats:
         """Plain numbers with their units in their names; the list is in docs/statistics.md."""
         # The endpoint's object goes on counting: the snapshot is taken in its thread.

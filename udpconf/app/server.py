@@ -151,6 +151,16 @@ class Server:
         """
         return self._events.subscribe(timeout)
 
+    def set_latency(self, latency_ms: float | None) -> None:
+        """Change what was asked for as ``latency_ms``, for everybody who is here and who joins.
+
+        Raises:
+            ConfigError: it is out of its range.
+        """
+        check_latency_ms(latency_ms)
+        latency_us = None if latency_ms is None else int(latency_ms * MS)
+        self._network.post(lambda endpoint, now_us: endpoint.set_latency(now_us, latency_us))
+
     def stats(self) -> dict[str, ClientStats]:
         """Numbers of each client by its id; units are in their names, the list is in docs/statistics.md."""
         found = self._network.call(lambda endpoint, now_us: endpoint.stats(now_us)) or {}
@@ -310,6 +320,8 @@ class Server:
                 self._sound.handle(event)
             case core.ClientJoined():
                 self._join(event)
+            case core.LatencyChanged():
+                self._sound.set_latency(event.client_id, event.latency_us)
             case core.ClientLeft():
                 self._leave(event)
             case core.AudioPortWanted():

@@ -17,7 +17,7 @@ from udpconf.limits import DATAGRAM_DEFAULT_BYTES, MS, REJOIN_AFTER_US, SECOND
 from udpconf.names import clean_name
 from udpconf.proto.audio_binding import AudioBinding
 from udpconf.proto.audio_packets import AudioPacketizer
-from udpconf.proto.client_config import ClientConfig, client_id_of
+from udpconf.proto.client_config import ClientConfig, client_id_of, latency_milliseconds
 from udpconf.proto.client_handshake import ClientHandshake
 from udpconf.proto.crypto import Direction
 from udpconf.proto.events import AUDIO_PATH, MAIN_PATH, ClientEvent, Connected, Disconnected, Failed, Transmit
@@ -30,12 +30,13 @@ from udpconf.proto.video_sender import VideoSender
 from udpconf.wire.control import (
     RESUME_SECRET_BYTES,
     Bye,
-    Confirm,
     ControlKind,
+    Stream,
     decode_bye_untrusted,
     decode_welcome_untrusted,
     encode_bye,
     encode_confirm,
+    encode_stream,
 )
 from udpconf.wire.envelope import Channel, MalformedPacket, decode_envelope_untrusted
 from udpconf.wire.frames import (
@@ -82,6 +83,7 @@ class ClientEndpoint:
         self._events: deque[ClientEvent] = deque()
         self._close_at_us: int | None = None
         self._goodbye_said = False
+        self._latency_ms = self._said_latency_ms = latency_milliseconds(config.latency_us)
         self._totals = SenderTotals()
         self._video = VideoSender(config.max_bitrate_kbps, self._totals)
         self._follow_handshake(now_us)  # the first HELLO leaves now, not when its resend is due
@@ -106,6 +108,12 @@ class ClientEndpoint:
         self._transmits.append(Transmit(path, None, datagram))
         self._video.path.handle_sent_beside(now_us, len(datagram) + IP_UDP_BYTES)
         self._totals.counts.audio_frames_sent += 1
+
+    def set_latency(self, now_us: int, latency_us: int | None) -> None:
+        """Ask for that from now on, in later sessions as well; None: as early as the path allows."""
+        self._latency_ms = latency_milliseconds(latency_us)
+        self._say_latency(now_us)
+        self._flush_session()
 
     def close(self, now_us: int) -> None:
         """Say goodbye; ``state`` is "closed" when it was acknowledged, or soon after."""
@@ -153,6 +161,7 @@ class ClientEndpoint:
                 repairs += 1
                 self._video.handle_repair(now_us, frame, session)
                 self._drain_video(now_us)
+        self._say_latency(now_us)
         if self.state == "reconnecting" and self._session is session and session.last_heard_us == now_us:
             self._resume(now_us, session)
         self._flush_session()
@@ -284,15 +293,9 @@ class ClientEndpoint:
         self._binding = AudioBinding()  # the port before is another session's, perhaps another server's
         self._audio = AudioPacketizer()
         self._totals.session_begins()
-        confirm = Confirm(
-            self._resume_secret,
-            config.offer,
-            min(0xFFFF, (config.latency_us or 0) // MS),
-            config.max_bitrate_kbps,
-            now_us,
-            now_us + self._wall_offset_us,
-            config.name,
-        )
+        self._said_latency_ms = self._latency_ms
+        wall_us = now_us + self._wall_offset_us
+        confirm = config.confirm(self._resume_secret, self._latency_ms, now_us, wall_us)
         self._session.send_control(now_us, ControlKind.CONFIRM, encode_confirm(confirm))
         self._session.handle_timeout(now_us, now_us + self._wall_offset_us)
 
@@ -361,6 +364,18 @@ class ClientEndpoint:
             return
         for datagram in self._video.poll(now_us, session):
             self._transmits.append(Transmit(MAIN_PATH, None, datagram))
+
+    def _say_latency(self, now_us: int) -> None:
+        """Once what was said before has been acknowledged: a dial that is turned fast does not fill the control channel."""
+        session = self._session
+        if (
+            self._latency_ms != self._said_latency_ms
+            and session is not None
+            and self.state == "connected"
+            and session.control_idle
+        ):
+            self._said_latency_ms = self._latency_ms
+            session.send_control(now_us, ControlKind.STREAM, encode_stream(Stream(self._latency_ms)))
 
     def _say_goodbye(self, now_us: int) -> None:
         """When closing, and what was accepted before is on its way."""

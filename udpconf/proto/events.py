@@ -39,6 +39,13 @@ class ClientJoined(NamedTuple):
     )
 
 
+class LatencyChanged(NamedTuple):
+    """From now on everything of this client is to be shown and heard so long after its capture; 0: as early as possible."""
+
+    client_id: str
+    latency_us: int
+
+
 class ClientLeft(NamedTuple):
     client_id: str
     reason: str
@@ -70,7 +77,15 @@ class AudioReceived(NamedTuple):
     copy: bool  # it came as a later packet's copy
 
 
-ServerEvent = ClientJoined | ClientLeft | AudioPortWanted | AudioPortReleased | VideoFrameDue | AudioReceived
+ServerEvent = (
+    ClientJoined
+    | LatencyChanged
+    | ClientLeft
+    | AudioPortWanted
+    | AudioPortReleased
+    | VideoFrameDue
+    | AudioReceived
+)
 
 
 class Connected(NamedTuple):

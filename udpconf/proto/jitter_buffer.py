@@ -57,8 +57,11 @@ class JitterBuffer:
 
     # --- inputs ---
 
-    def set_latency(self, latency_us: int | None) -> None:
+    def set_latency(self, now_us: int, latency_us: int | None) -> None:
+        """From now on, for the frames that are here as well."""
         self._latency_us = latency_us
+        for frame in self._open.values():
+            frame.deadline_us = max(frame.capture_us + self.target_us, now_us)
 
     def set_hold(self, hold_us: int) -> None:
         """Show nothing earlier than so long after its capture (lip sync)."""

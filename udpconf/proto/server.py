@@ -21,6 +21,7 @@ from udpconf.proto.events import (
     AudioReceived,
     ClientJoined,
     ClientLeft,
+    LatencyChanged,
     ServerEvent,
     Transmit,
     VideoFrameDue,
@@ -39,6 +40,7 @@ from udpconf.wire.control import (
     Welcome,
     decode_bye_untrusted,
     decode_confirm_untrusted,
+    decode_stream_untrusted,
     encode_bye,
     encode_welcome,
 )
@@ -80,6 +82,7 @@ class ServerEndpoint:
         self.closed = False
         self.refused: Counter[str] = Counter()  # datagrams that reached no session, by reason
         self._config = config
+        self._latency_us = config.latency_us or 0
         self._wall_offset_us = now_wall_us - now_us
         self._room = Room.open() if config.passphrase is None else Room.from_passphrase(config.passphrase)
         self._clients: dict[int, ServerClient] = {}
@@ -112,6 +115,13 @@ class ServerEndpoint:
         client.audio_port = port
         self._welcome(now_us, client)
         self._flush(client)
+
+    def set_latency(self, now_us: int, latency_us: int | None) -> None:
+        """Show and hear everybody so late from now on, or later if they asked for that; None: as early as the path allows."""
+        self._latency_us = latency_us or 0
+        for client in list(self._clients.values()):  # a flush may end one that says goodbye
+            self._change_latency(now_us, client)
+            self._flush(client)
 
     def set_audio_delay(self, now_us: int, client_id: str, delay_us: int | None) -> None:
         """Tell how long after its capture a client's sound is heard, so that its picture keeps step."""
@@ -162,7 +172,7 @@ class ServerEndpoint:
                 session,
                 half_open.address,
                 self._budget,
-                self._config.latency_us,
+                self._latency_us or None,
                 now_us,
             )
         if path != MAIN_PATH and (envelope.channel is not Channel.AUDIO or path != client.audio_port):
@@ -279,8 +289,9 @@ class ServerEndpoint:
             client.sends_audio = Offer.AUDIO in confirm.offer
             client.session.round_trip.guess_offset(confirm.clock_us, now_us)
             client.session.peer_wall_offset_us = confirm.wall_us - confirm.clock_us
-            latency_us = max(self._config.latency_us or 0, confirm.latency_ms * MS)
-            client.frames.set_latency(latency_us or None)
+            client.latency_us = confirm.latency_ms * MS
+            latency_us = self._agreed_latency_us(client)
+            client.frames.set_latency(now_us, latency_us or None)
             self._by_id[client_id] = client
             self._events.append(
                 ClientJoined(
@@ -299,8 +310,21 @@ class ServerEndpoint:
             else:
                 client.audio_port = 0
                 self._welcome(now_us, client)
+        elif control.kind == ControlKind.STREAM and client.confirmed:
+            client.latency_us = decode_stream_untrusted(control.body).latency_ms * MS
+            self._change_latency(now_us, client)
         elif control.kind == ControlKind.BYE:
             client.leaving = decode_bye_untrusted(control.body).reason
+
+    def _agreed_latency_us(self, client: ServerClient) -> int:
+        """The larger of both sides' wishes."""
+        return max(self._latency_us, client.latency_us)
+
+    def _change_latency(self, now_us: int, client: ServerClient) -> None:
+        latency_us = self._agreed_latency_us(client)
+        client.frames.set_latency(now_us, latency_us or None)
+        if client.client_id is not None:
+            self._events.append(LatencyChanged(client.client_id, latency_us))
 
     def _welcome(self, now_us: int, client: ServerClient) -> None:
         roster = tuple(
@@ -308,7 +332,7 @@ class ServerEndpoint:
             for client_id, other in self._by_id.items()
             if other is not client
         )
-        latency_ms = (self._config.latency_us or 0) // MS
+        latency_ms = self._latency_us // MS
         welcome = Welcome(client.audio_port or 0, latency_ms, now_us, roster)
         client.session.send_control(now_us, ControlKind.WELCOME, encode_welcome(welcome))
 

@@ -44,6 +44,7 @@ class ServerClient:
             None  # it said goodbye, in these words; its last frames are still to be shown
         )
         self.sends_video = self.sends_audio = False  # what it offered
+        self.latency_us = 0  # what it asked for
         self.frames = JitterBuffer(budget, latency_us, session.round_trip)
         self.trains = TrainWatch()
         self.audio = AudioDepacketizer()

@@ -13,7 +13,7 @@ from udpconf.wire.envelope import MalformedPacket
 
 
 class ControlKind(IntEnum):
-    """STREAM, ROSTER and CHAT are reserved numbers as yet."""
+    """ROSTER and CHAT are reserved numbers as yet."""
 
     CONFIRM = 1
     WELCOME = 2
@@ -39,6 +39,7 @@ _CONFIRM = struct.Struct(">16sBBHIQQB")
 # audio port (0: muxed), latency ms (0: as early as the path allows), server clock us, roster length
 _WELCOME = struct.Struct(">HHQB")
 _ROSTER_ENTRY = struct.Struct(">8sB")
+_STREAM = struct.Struct(">H")
 _BYE = struct.Struct(">BB")
 REASON_MAX_BYTES = 120
 
@@ -65,6 +66,12 @@ class Welcome(NamedTuple):
     latency_ms: int
     clock_us: int
     roster: tuple[RosterEntry, ...]
+
+
+class Stream(NamedTuple):
+    """What a client wants of its stream from now on."""
+
+    latency_ms: int  # 0: as early as the path allows
 
 
 class Bye(NamedTuple):
@@ -121,6 +128,18 @@ def decode_welcome_untrusted(body: bytes) -> Welcome:
     except struct.error:
         raise MalformedPacket("truncated WELCOME") from None
     return Welcome(audio_port, latency_ms, clock_us, tuple(roster))
+
+
+def encode_stream(stream: Stream) -> bytes:
+    return _STREAM.pack(stream.latency_ms)
+
+
+def decode_stream_untrusted(body: bytes) -> Stream:
+    try:
+        (latency_ms,) = _STREAM.unpack_from(body)
+    except struct.error:
+        raise MalformedPacket("truncated STREAM") from None
+    return Stream(latency_ms)
 
 
 def encode_bye(bye: Bye) -> bytes:
