@@ -33,6 +33,7 @@ from udpconf.limits import MS, RECORDER_QUEUE_BYTES, RECORDER_RESERVE_BYTES, SEC
 from udpconf.media.decode import FrameDecoder
 from udpconf.media.jpeg import JpegEncoder, write_jpeg
 from udpconf.media.lz4_codec import Lz4Encoder
+from udpconf.media.rate import RateLimitedEncoder
 from udpconf.media.recorder import (
     FRAME_OVERHEAD_BYTES,
     Recorder,
@@ -209,6 +210,22 @@ def test_a_new_size_begins_a_new_file_but_not_with_each_frame(tmp_path: Path) ->
     found = read_back(second)
     assert {image.shape for image in found.pictures} == {(90, 160, 3)}
     assert found.video_us == [0, 33 * MS]
+
+
+def test_pictures_that_were_sent_smaller_for_a_while_are_in_the_same_file_as_they_came(desk: Desk) -> None:
+    encoder = RateLimitedEncoder(75, 50, 8000, 30)
+    frames = []
+    for number in range(60):
+        path_kbps = 500 if 20 <= number < 40 else 8000
+        encoded = encoder.encode(film(640, 360, shift=number), number * 33 * MS, path_kbps=path_kbps)
+        if encoded is not None:
+            frames.append(ReceivedFrame(number, encoded, 0, encoded.capture_us, encoded.capture_us))
+    frames[35] = with_hole(frames[35], 0, 1)
+    found = recorded(desk, frames, audio=False)
+    widths = {image.shape[1] for image in found.pictures}
+    assert 640 in widths
+    assert min(widths) < 640
+    assert len(found.pictures) == len(frames)
 
 
 def test_a_new_file_begins_after_a_while_and_sound_goes_on_where_it_was(tmp_path: Path) -> None:

@@ -86,7 +86,7 @@ def test_at_the_lower_limit_pictures_are_sent_smaller_and_none_is_left_out() -> 
     assert encoder.frames_skipped <= 5
     assert encoder.scale < 1
     assert all(frame.description.quality >= 50 for frame in frames if frame)
-    assert all(frame.description.coded_width < 640 for frame in frames if frame)
+    assert all(frame.description.coded_width < 640 for frame in frames[2:] if frame)
     assert sum(sizes(frames)) <= 1000 * SHARE_PER_KBPS * 60 + max(sizes(frames))
     assert np.mean(sizes(frames)[30:]) > 0.4 * 1000 * SHARE_PER_KBPS
 

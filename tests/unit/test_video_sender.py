@@ -28,9 +28,9 @@ LONG_US = 200 * MS
 class Sending:
     """A sender of which every datagram is looked at."""
 
-    def __init__(self) -> None:
+    def __init__(self, *, recovery: bool = True) -> None:
         self.totals = SenderTotals()
-        self.sender = VideoSender(CEILING_KBPS, self.totals)
+        self.sender = VideoSender(CEILING_KBPS, self.totals, recovery=recovery)
         self.now_us = 0
         null = {(way, channel): NullPacketKey() for way in Direction for channel in Channel}
         self.session = Session(SessionKeys(dict(null)), Direction.CLIENT_TO_SERVER, 1, 0)
@@ -174,6 +174,14 @@ def test_a_queue_that_overflows_gets_no_more_than_the_pictures() -> None:
     assert not sending.ask(3, 2)
     sending.now_us += SECOND  # and it has drained
     assert sending.ask(3, 2)
+
+
+def test_with_recovery_off_nothing_is_spent_and_nothing_answered() -> None:
+    sending = Sending(recovery=False)
+    sending.loses(0.2)
+    data = sending.frame(1)
+    assert len(data) == data[0].data_shards
+    assert not sending.ask(1, 2)
 
 
 def test_room_under_the_ceiling_is_kept_for_repair_as_well() -> None:

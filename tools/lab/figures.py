@@ -220,9 +220,19 @@ def _wire(notes: RunNotes, forward: Ints) -> dict[str, Any]:
         lost += int((packets.due_us[inside] == NEVER).sum())
     return {
         **{f"wire_{kind}_kbps": _rounded(total[n] * 8 / 1000 / seconds, 1) for n, kind in enumerate(KINDS)},
+        "second_max_kbps": _rounded(_fullest_second_kbps(notes.up), 1),
         "link_packets": sent,
         "link_loss": _rounded(lost / max(1, sent), 4),
     }
+
+
+def _fullest_second_kbps(packets: Packets) -> float:
+    """The most that was put into the link in any second of the whole run, towards the receiver, IP headers included."""
+    if not packets.sent_us.size:
+        return 0.0
+    until = np.searchsorted(packets.sent_us, packets.sent_us + 1_000_000)
+    through = np.concatenate(([0], np.cumsum(packets.size)))
+    return float((through[until] - through[:-1]).max()) * 8 / 1000
 
 
 def _sender_cpu(notes: RunNotes) -> float | None:

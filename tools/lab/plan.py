@@ -26,6 +26,7 @@ class Setting(NamedTuple):
     ceiling_kbps: int = 8000  # udpconf's max_bitrate_kbps
     latency_ms: int | None = None
     sound: bool = True
+    recovery: bool = True
 
 
 class Plan(NamedTuple):
@@ -40,6 +41,7 @@ class Plan(NamedTuple):
     latency_ms: int | None
     sound: bool
     sample_every: int  # of the frames shown, how many are kept to look at
+    recovery: bool = True
 
     @property
     def frames(self) -> int:
@@ -55,14 +57,14 @@ def parse_setting(text: str) -> Setting:
     setting = Setting(name)
     for pair in rest.split(",") if rest else []:
         key, _, value = pair.partition("=")
-        if key == "sound" and value in ("on", "off"):
-            setting = setting._replace(sound=value == "on")
+        if key in ("sound", "recovery") and value in ("on", "off"):
+            setting = Setting(**{**setting._asdict(), key: value == "on"})
         elif key in ("kbps", "ceiling_kbps", "latency_ms") and value.isdecimal() and int(value) > 0:
             setting = Setting(**{**setting._asdict(), key: int(value)})
         else:
             raise ValueError(
                 f"The setting {name!r} has {pair!r}; there are kbps, ceiling_kbps and latency_ms with a whole "
-                "number, and sound=on or sound=off."
+                "number, and sound and recovery, each on or off."
             )
     if setting.kbps > 100_000:
         raise ValueError(f"The setting {name!r} asks for {setting.kbps} kbit/s; 100000 is the most.")

@@ -64,6 +64,7 @@ def send_udpconf(plan: Plan, camera: Camera) -> dict[str, Any]:
             quality=plan.quality,
             min_quality=min(plan.quality, 5),
             latency_ms=plan.latency_ms,
+            recovery=plan.recovery,
             connect_timeout=30,
         )
         camera.begin()

@@ -139,6 +139,7 @@ def run_case(
         setting.latency_ms,
         setting.sound and case.program == "udpconf",
         SAMPLE_EVERY,
+        setting.recovery,
     )
     save(plan, folder / "plan.json")
     begun, ticks_before = datetime.now(UTC), stolen_ticks()

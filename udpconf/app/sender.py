@@ -74,6 +74,7 @@ class Sender:
         codec: Literal["jpeg", "lz4"] = "jpeg",
         fps: float = 30.0,
         mux_audio: bool = False,
+        recovery: bool = True,
     ) -> None:
         """Connect, and return once the server has welcomed us.
 
@@ -94,6 +95,8 @@ class Sender:
             codec: ``jpeg``, or ``lz4`` for lossless pictures on a fast network.
             fps: how often ``send_video`` will be called, roughly: each frame gets its share of the ceiling.
             mux_audio: send sound through the main port, for firewalls that let only one through.
+            recovery: send parity with the pictures, and more of what the server misses; if not, lost datagrams are
+                holes in one picture, and no byte is spent on them.
 
         Raises:
             ConnectError: nobody answered, or the server does not want us (see its ``reason``).
@@ -136,6 +139,7 @@ class Sender:
                 max_bitrate_kbps=max_bitrate_kbps,
                 latency_us=None if latency_ms is None else int(latency_ms * MS),
                 mux_audio=mux_audio,
+                recovery=recovery,
             ),
         )
         self._connection.connect(connect_timeout)

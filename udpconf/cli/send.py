@@ -65,6 +65,7 @@ class Settings(NamedTuple):
     codec: CodecName
     latency_ms: float | None
     mux_audio: bool
+    recovery: bool
     preview: bool | None
 
 
@@ -127,6 +128,10 @@ def send(
     ] = CodecName.JPEG,
     latency_ms: LatencyMs = None,
     mux_audio: MuxAudio = False,
+    recovery: Annotated[
+        bool,
+        flag("--recovery/--no-recovery", help="Send parity, and again what is lost; if not, it is a hole."),
+    ] = True,
     preview: Annotated[
         bool | None,
         flag("--preview/--no-preview", help="Show what is sent.", show_default="if there is a display"),
@@ -159,6 +164,7 @@ def send(
         codec,
         latency_ms,
         mux_audio,
+        recovery,
         preview if picture is not Picture.NONE else False,
     )
     _Sending(console, settings, Media(picture, camera, file, loop, tone, mic, width, fps)).run()
@@ -213,6 +219,7 @@ class _Sending:
                         codec=settings.codec.value,
                         fps=self._media.fps,
                         mux_audio=settings.mux_audio,
+                        recovery=settings.recovery,
                     )
                 )
                 self._console.event(

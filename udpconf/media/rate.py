@@ -192,8 +192,11 @@ class RateLimitedEncoder:
     def _encode_jpeg(
         self, image: Picture, capture_us: int, max_segment_bytes: int, share: float
     ) -> EncodedFrame:
-        coarseness = self._fitting_scale(_AIM * share / self._pixels(image)) / _scale_of(self._min_quality)
-        self._bytes_per_pixel *= self._picture_scale.choose(image, coarseness, self._exponent, capture_us)
+        if self.quality:  # before anything was compressed there is only a guess
+            coarseness = self._fitting_scale(_AIM * share / self._pixels(image)) / _scale_of(
+                self._min_quality
+            )
+            self._bytes_per_pixel *= self._picture_scale.choose(image, coarseness, self._exponent, capture_us)
         pixels = self._pixels(image)
         small = self._picture_scale.shrink(image)
         quality = self._next_quality(share / pixels)

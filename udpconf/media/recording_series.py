@@ -298,7 +298,7 @@ def _printable(name: str) -> str:
 
 def _format(frame: ReceivedFrame) -> VideoFormat:
     description = frame.encoded.description
-    return VideoFormat(description.codec, description.coded_width, description.coded_height)
+    return VideoFormat(description.codec, description.width, description.height)
 
 
 def _encode_like(description: FrameDescription, image: Picture) -> bytes:

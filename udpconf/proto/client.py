@@ -85,7 +85,7 @@ class ClientEndpoint:
         self._goodbye_said = False
         self._latency_ms = self._said_latency_ms = latency_milliseconds(config.latency_us)
         self._totals = SenderTotals()
-        self._video = VideoSender(config.max_bitrate_kbps, self._totals)
+        self._video = VideoSender(config.max_bitrate_kbps, self._totals, recovery=config.recovery)
         self._follow_handshake(now_us)  # the first HELLO leaves now, not when its resend is due
 
     # --- commands ---

@@ -17,6 +17,7 @@ class ClientConfig(NamedTuple):
     max_bitrate_kbps: int = 4000
     latency_us: int | None = None
     mux_audio: bool = False
+    recovery: bool = True  # parity with the pictures, and answers to requests for more
     null_cipher: bool = False  # simulations only
 
     def confirm(self, resume_secret: bytes, latency_ms: int, clock_us: int, wall_us: int) -> Confirm:

@@ -86,6 +86,15 @@ class _Place(NamedTuple):
     bytes_through: int  # of all that was sent, this packet included
 
 
+class _Told(NamedTuple):
+    """How much of a train is known."""
+
+    train: int  # its first number
+    last: _Place
+    last_us: int
+    packets: int
+
+
 class PathRate:
     """Of one session's way to the server.
 
@@ -101,6 +110,7 @@ class PathRate:
         self._least: deque[tuple[int, int]] = deque()  # (when, delay), both growing: the first is the least
         self._last: _Place | None = None  # of the newest packet that is known to have come
         self._last_queue_us = 0
+        self._told: _Told | None = None
         self._arrived: deque[tuple[int, int]] = deque()  # (when it came, on our clock; bytes through it)
         self.carries_bps: float | None = None  # what trains say
         self._samples: deque[float] = deque(maxlen=AGREEING)
@@ -140,13 +150,21 @@ class PathRate:
             self._arrived.popleft()
         elapsed_us, self._moved_us = now_us - self._moved_us, now_us
         self._recover(now_us, elapsed_us)
-        packets = train.packets - 1
-        if TRAIN_PACKETS_MIN <= packets <= last.number - first.number:
-            size_bytes = (last.bytes_through - first.bytes_through) * packets / (last.number - first.number)
-            even = train.longest_gap_us * packets <= GAP_RATIO_MAX * spread_us
-            spread_by_path = spread_us >= max(SPREAD_MIN_US, sent_spread_us + SPREAD_MIN_US // 2)
+        told, self._told = self._told, _Told(first.number, last, train.last_us, train.packets)
+        # What was told of this train before is not said twice: samples that agree have to be independent.
+        since = (
+            told if told is not None and told.train == first.number else _Told(0, first, train.first_us, 1)
+        )
+        packets = train.packets - since.packets
+        if TRAIN_PACKETS_MIN <= packets <= last.number - since.last.number:
+            passed = packets / (last.number - since.last.number)
+            size_bytes = (last.bytes_through - since.last.bytes_through) * passed
+            sample_us = _low32(train.last_us - since.last_us)
+            sent_us = last.sent_us - since.last.sent_us
+            even = train.longest_gap_us * (train.packets - 1) <= GAP_RATIO_MAX * spread_us
+            by_path = sample_us >= max(SPREAD_MIN_US, sent_us + SPREAD_MIN_US // 2)
             self._sampled_us = now_us
-            self._learn(size_bytes * 8 * SECOND / max(spread_us, 1), telling=even and spread_by_path)
+            self._learn(size_bytes * 8 * SECOND / max(sample_us, 1), telling=even and by_path)
         elif self.carries_bps is not None and now_us - self._sampled_us > BLIND_US:
             self.carries_bps *= BLIND_RISE_PER_S ** (elapsed_us / SECOND)
         self._look_at_queue(now_us, elapsed_us, queue_us, first.number)

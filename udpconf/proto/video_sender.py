@@ -51,12 +51,14 @@ class VideoSender:
     Args:
         max_bitrate_kbps: the user's ceiling.
         totals: is told what is sent, and asked what the path loses.
+        recovery: pictures get parity, and requests answers.
 
     Attributes:
         path: what is known of the path's rate and queue.
     """
 
-    def __init__(self, max_bitrate_kbps: int, totals: SenderTotals) -> None:
+    def __init__(self, max_bitrate_kbps: int, totals: SenderTotals, *, recovery: bool = True) -> None:
+        self._recovery = recovery
         self._max_bitrate_kbps = max_bitrate_kbps
         self.path = PathRate(max_bitrate_kbps)
         self._pacer = Pacer(max_bitrate_kbps)
@@ -76,16 +78,18 @@ class VideoSender:
         round_trip = session.round_trip
         self._totals.sent_in_a_second(now_us, session)
         loss = self._totals.expected_loss(now_us)
-        data = packetize(encoded, frame_id, payload_bytes, evenly=loss[0] > 0)
+        protect = self._recovery and not self._queue_stands(now_us)
+        data = packetize(encoded, frame_id, payload_bytes, evenly=protect and loss[0] > 0)
         if not data:
             return
         parity: list[VideoShard] = []
-        if not self._queue_stands(now_us):
+        if protect:
             rounds = _rounds(self._totals.repair_time_us, round_trip)
             parity = frame_parity(self._code, data, *loss, rounds)
         self._totals.frame_sent(data, parity)
         self._pacer.push(map(encode_video, (*data, *parity)))
-        self._keep(frame_id, _SentFrame(data, parity))
+        if self._recovery:
+            self._keep(frame_id, _SentFrame(data, parity))
 
     def handle_repair(self, now_us: int, repair: Repair, session: Session) -> None:
         """Queue shards of a frame that have not been sent yet.
