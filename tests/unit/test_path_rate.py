@@ -7,6 +7,7 @@ import pytest
 from tests.road import CEILING_KBPS, FRAME_US, PACKET_BYTES, Road
 from udpconf.limits import MS, SECOND
 from udpconf.proto.path_rate import AMPLE, HOLD_US, QUEUE_MIN_US, USE, PathRate
+from udpconf.proto.train_watch import TrainWatch
 from udpconf.wire.frames import Train
 
 
@@ -139,3 +140,32 @@ def test_what_cannot_be_is_ignored() -> None:
     assert PathRate(CEILING_KBPS).target_bps(0) == CEILING_KBPS * 1000
     PathRate(CEILING_KBPS).handle_train(0, nonsense[0])
     PathRate(CEILING_KBPS).handle_totals(0, 0, 0)
+
+
+@pytest.mark.parametrize("later_us", [60 * MS, 300 * MS, SECOND])
+def test_a_longer_way_is_not_taken_for_a_queue_for_long(later_us: int) -> None:
+    road = Road(100e6)
+    road.frames(2, want_bps=3e6)
+    road.delay_us += later_us
+    road.frames(3, want_bps=3e6)
+    assert road.path.target_bps(road.now_us) > 1e6
+    road.frames(20, want_bps=3e6)
+    assert road.path.target_bps(road.now_us) > 3e6
+
+
+def test_a_clock_that_stood_still_and_an_hour_without_pictures_change_nothing() -> None:
+    road = Road(3e6)
+    road.frames(2)
+    for pause_us in (3600 * SECOND, 100_000 * SECOND):
+        road.now_us += pause_us
+        road.watch = TrainWatch()  # as the clock of the other end says something else, so may its packets
+        road.frames(3)
+        assert sum(road.frames(2)) * PACKET_BYTES * 8 / 2 > 0.7 * 3e6
+
+
+def test_a_train_that_took_an_hour_holds_nothing_up() -> None:
+    road = Road(3e6)
+    road.frames(2)
+    newest = road.number - 1
+    road.path.handle_train(road.now_us, Train(newest - 5, 0, newest, 3600 * SECOND, 10, 6, newest))
+    assert road.path.target_bps(road.now_us) > 1e6

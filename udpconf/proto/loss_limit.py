@@ -71,7 +71,7 @@ class LossLimit:
         """What the server has seen since the session began: of the bytes sent, of packets that came or did not."""
         seen = self._seen
         if self.bps is not None and seen:
-            self.bps *= RISE_PER_S ** ((now_us - seen[-1].at_us) / SECOND)
+            self.bps *= RISE_PER_S ** (min(now_us - seen[-1].at_us, WINDOW_US) / SECOND)
         seen.append(_Seen(now_us, bytes_through, received, lost))
         while len(seen) > 2 and now_us - seen[1].at_us >= LOOK_US:
             seen.popleft()

@@ -45,12 +45,14 @@ BLIND_RISE_PER_S = 1.5
 AMPLE = 10
 # A queue that trains find when they come, on two of them: so much delay above the least is no scheduling.
 QUEUE_MIN_US = 15 * MS
-QUEUE_MAX_US = 150 * MS
+# No queue is that long: one of the clocks stood still, as they do while a machine sleeps.
+QUEUE_IMPOSSIBLE_US = 5 * SECOND
 # After a cut, a queue has to be longer by this factor to be one that grows; it is forgotten in some 10 s.
 QUEUE_RISE = 1.2
 QUEUE_FORGET_US = 10 * SECOND
 CUT = 0.85
 CUT_AGAIN_US = 200 * MS
+CUT_LEAST_BPS = 100_000.0
 # What a cut took comes back by so much a second; and where trains say that there is more, twice as much in half a second.
 RISE_PER_S = 1.08
 DOUBLING_US = SECOND // 2
@@ -139,8 +141,10 @@ class PathRate:
         self._look_between(now_us, train)
         if self._last is not None and last.number <= self._last.number:
             return
-        queue_us = self._queue_found(now_us, _low32(train.first_us - first.sent_us))
         spread_us = _low32(train.last_us - train.first_us)
+        if spread_us > QUEUE_IMPOSSIBLE_US:
+            return
+        queue_us = self._queue_found(now_us, _low32(train.first_us - first.sent_us))
         sent_spread_us = last.sent_us - first.sent_us
         self._last = last
         self._last_queue_us = queue_us + spread_us - sent_spread_us
@@ -148,7 +152,8 @@ class PathRate:
         self._arrived.append((arrived_us, last.bytes_through))
         while len(self._arrived) > 2 and self._arrived[1][0] < arrived_us - ARRIVED_US:
             self._arrived.popleft()
-        elapsed_us, self._moved_us = now_us - self._moved_us, now_us
+        # After an hour without pictures nothing is known any more, but powers of an hour are no numbers either.
+        elapsed_us, self._moved_us = min(now_us - self._moved_us, LEAST_DELAY_US), now_us
         self._recover(now_us, elapsed_us)
         told, self._told = self._told, _Told(first.number, last, train.last_us, train.packets)
         # What was told of this train before is not said twice: samples that agree have to be independent.
@@ -260,7 +265,11 @@ class PathRate:
         self._least.append((now_us, delay_us))
         while now_us - self._least[0][0] > LEAST_DELAY_US:
             self._least.popleft()
-        return delay_us - self._least[0][1]
+        queue_us = delay_us - self._least[0][1]
+        if queue_us > QUEUE_IMPOSSIBLE_US:
+            self._least = deque([(now_us, delay_us)])
+            return 0
+        return queue_us
 
     def _learn(self, bps: float, *, telling: bool) -> None:
         carries_bps, samples = self.carries_bps, self._samples
@@ -295,12 +304,12 @@ class PathRate:
         self._trust_after_us = min(2 * self._trust_after_us, longest_us) if again else shortest_us
         before_bps = self._limit_bps
         # A stall looks like a queue for a moment; half is enough where it was one.
-        self._cut_bps = max(CUT * min(arrives_bps, before_bps), before_bps / 2)
+        self._cut_bps = max(CUT * min(arrives_bps, before_bps), before_bps / 2, CUT_LEAST_BPS)
         if self.carries_bps is None:
             self.carries_bps = self._cut_bps
         self._cut_us = now_us
         self._queued_train = None
-        self._queue_min_us = min(QUEUE_RISE * queue_us, QUEUE_MAX_US)
+        self._queue_min_us = QUEUE_RISE * queue_us
 
     def _recover(self, now_us: int, elapsed_us: int) -> None:
         if self._cut_bps is None:
