@@ -70,6 +70,7 @@ LEAST_BPS = 10_000.0
 SENT_MAX = 600
 ARRIVED_US = 300 * MS
 ARRIVED_MIN_US = 80 * MS
+ARRIVALS_MAX = 64
 
 
 class _Batch(NamedTuple):
@@ -113,7 +114,9 @@ class PathRate:
         self._last: _Place | None = None  # of the newest packet that is known to have come
         self._last_queue_us = 0
         self._told: _Told | None = None
-        self._arrived: deque[tuple[int, int]] = deque()  # (when it came, on our clock; bytes through it)
+        self._arrived: deque[tuple[int, int]] = deque(
+            maxlen=ARRIVALS_MAX
+        )  # (when it came, on our clock; bytes through it)
         self.carries_bps: float | None = None  # what trains say
         self._samples: deque[float] = deque(maxlen=AGREEING)
         self._sampled_us = 0
@@ -171,7 +174,8 @@ class PathRate:
             self._sampled_us = now_us
             self._learn(size_bytes * 8 * SECOND / max(sample_us, 1), telling=even and by_path)
         elif self.carries_bps is not None and now_us - self._sampled_us > BLIND_US:
-            self.carries_bps *= BLIND_RISE_PER_S ** (elapsed_us / SECOND)
+            risen_bps = self.carries_bps * BLIND_RISE_PER_S ** (elapsed_us / SECOND)
+            self.carries_bps = min(risen_bps, AMPLE * self._max_bps)
         self._look_at_queue(now_us, elapsed_us, queue_us, first.number)
 
     def handle_totals(self, now_us: int, received: int, lost: int) -> None:
