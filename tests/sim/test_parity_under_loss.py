@@ -40,6 +40,13 @@ def test_the_area_that_loss_leaves_fresh_and_what_it_costs(
     assert area / FRAMES >= fresh, seed
     sent = peer.endpoint.stats(0)
     assert sent.parity_shards_sent <= parity * sent.data_shards_sent, seed
+    assert conversation.server is not None
+    seen = conversation.server.stats(0)[peer.endpoint.client_id]
+    mended = seen.frames_by_parity + seen.frames_by_repair
+    assert mended <= seen.frames_whole
+    assert (mended > 0) == (loss > 0)
+    assert seen.frame_age_p50_ms is not None
+    assert seen.frame_age_p50_ms == pytest.approx(one_way_ms, abs=6)
     latencies = latencies_us(conversation, peer)
     assert latencies[int(0.99 * len(latencies))] <= (one_way_ms + 10) * MS, seed
     check_conservation(conversation, peer, FRAMES)

@@ -81,6 +81,7 @@ def test_the_answer_makes_the_frame_whole_and_ends_the_asking() -> None:
     assert len(receiving.asked) == 1
     counters = receiving.buffer.counters
     assert (counters.frames_whole, counters.shards_repaired, counters.shards_recovered) == (1, 2, 2)
+    assert (counters.frames_by_repair, counters.frames_by_parity) == (1, 0)
 
 
 def test_an_answer_that_falls_short_is_followed_by_a_request_for_the_rest() -> None:

@@ -25,6 +25,8 @@ FIRST_DATAGRAM_GRACE_US = 2 * MS
 FIRST_FRAME_GRACE_US = 30 * MS
 # However short the delay, so many frames may be under way at once (limits.py has the most).
 OPEN_FRAMES_MIN = 4
+# Of 5 s at 30 frames/s.
+AGES_KEPT = 150
 FRAME_RATE_ASSUMED = 60  # frames/s; the bound on open frames follows the delay
 
 
@@ -54,6 +56,7 @@ class JitterBuffer:
         self._released_id: int | None = None
         self._newest = (-1, 0)  # the highest frame id of which anything came, and when it was captured
         self._released_whole = False
+        self._ages_us: deque[int] = deque(maxlen=AGES_KEPT)
 
     # --- inputs ---
 
@@ -98,6 +101,7 @@ class JitterBuffer:
             answers_repair = shard.shard_index >= shard.data_shards and shard.answers_repair
             if answers_repair:
                 counters.shards_repaired += 1
+                frame.was_repaired = True
             self._repair_timer.handle_shard(now_us, frame, before_us, answers_repair=answers_repair)
             if frame.complete:  # deadlines are the timer's business
                 self._release(now_us)
@@ -146,6 +150,13 @@ class JitterBuffer:
     def idle(self) -> bool:
         """Nothing waits to be shown."""
         return not self._open
+
+    def frame_ages_ms(self) -> tuple[float | None, ...]:
+        """Capture to release of the last frames: p50, p95, p99."""
+        ages_us = sorted(self._ages_us)
+        if not ages_us:
+            return None, None, None
+        return tuple(ages_us[int(share * len(ages_us))] / MS for share in (0.5, 0.95, 0.99))
 
     @property
     def target_us(self) -> int:
@@ -223,9 +234,14 @@ class JitterBuffer:
         self._released_whole = encoded.complete
         if encoded.complete:
             counters.frames_whole += 1
+            if frame.was_repaired:
+                counters.frames_by_repair += 1
+            elif frame.shards_recovered:
+                counters.frames_by_parity += 1
         else:
             counters.frames_with_holes += 1
         counters.fresh_area_sum += frame.fresh_share
+        self._ages_us.append(now_us - frame.capture_us)
         self._due.append(
             ReceivedFrame(frame_id, encoded, 0, frame.last_arrival_us, min(now_us, frame.deadline_us)),
         )

@@ -98,6 +98,7 @@ class OpenFrame:
         "last_arrival_us",
         "repairs_asked",
         "shards_recovered",
+        "was_repaired",
     )
 
     def __init__(self, code: ErasureCode, shard: VideoShard, capture_us: int, deadline_us: int) -> None:
@@ -112,6 +113,7 @@ class OpenFrame:
         self.coded_bytes = 0  # of the picture
         self.held_bytes = 0  # with parity, out of the budget
         self.shards_recovered = 0
+        self.was_repaired = False  # something that was asked for has come and was used
         self._code = code
         self._blocks: dict[int, _Block] = {}
         self._block_count = shard.blocks

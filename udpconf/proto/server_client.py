@@ -118,6 +118,7 @@ class ServerClient:
         session, video, audio = self.session, self.frames.counters, self.audio.counters
         seconds, (received, lost, size, whole, holes, area) = self._recent.since(now_us, *self._totals())
         frames = whole + holes
+        ages_ms = self.frames.frame_ages_ms()
         round_trip = session.round_trip
         return ClientStats(
             name=self.name,
@@ -135,8 +136,13 @@ class ServerClient:
             received_kbps=size * 8 / 1000 / seconds if seconds else 0.0,
             video_fps=frames / seconds if seconds else 0.0,
             frames_whole=video.frames_whole,
+            frames_by_parity=video.frames_by_parity,
+            frames_by_repair=video.frames_by_repair,
             frames_with_holes=video.frames_with_holes,
             frames_skipped=video.frames_skipped,
+            frame_age_p50_ms=ages_ms[0],
+            frame_age_p95_ms=ages_ms[1],
+            frame_age_p99_ms=ages_ms[2],
             fresh_area_share=area / frames if frames else 1.0,
             shards_received=video.shards_received,
             shards_duplicate=video.shards_duplicate,

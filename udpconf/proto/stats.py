@@ -24,6 +24,8 @@ class VideoCounters:
     repairs_asked: int = 0
     bytes_received: int = 0
     frames_whole: int = 0
+    frames_by_parity: int = 0  # of the whole: they would have had holes without it
+    frames_by_repair: int = 0  # of the whole: they would have had holes if nobody had asked
     frames_with_holes: int = 0
     frames_skipped: int = 0
     fresh_area_sum: float = 0.0
@@ -93,8 +95,13 @@ class ClientStats:
     received_kbps: float = 0.0
     video_fps: float = 0.0
     frames_whole: int = 0
+    frames_by_parity: int = 0
+    frames_by_repair: int = 0
     frames_with_holes: int = 0
     frames_skipped: int = 0
+    frame_age_p50_ms: float | None = None
+    frame_age_p95_ms: float | None = None
+    frame_age_p99_ms: float | None = None
     fresh_area_share: float = 1.0
     shards_received: int = 0
     shards_duplicate: int = 0
