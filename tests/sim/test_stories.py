@@ -96,7 +96,7 @@ STORIES: dict[str, list[Step]] = {
         *(silent_for(150), concealed(0.05), it_never_reconnects),
     ],
     "cellular-trace": [
-        *(CALL, Run(s=15), no_frame_is_skipped, late(130, 350), fresh(0.97), picture_freezes_for(350)),
+        *(CALL, Run(s=15), no_frame_is_skipped, late(190, 370), fresh(0.97), picture_freezes_for(350)),
         *(silent_for(300), concealed(0.05), it_never_reconnects),
     ],
     "rate-drop": [

@@ -90,7 +90,7 @@ class _Place(NamedTuple):
 
 
 class _Told(NamedTuple):
-    """How much of a train is known."""
+    """How much of a train has been made samples of."""
 
     train: int  # its first number
     last: _Place
@@ -113,7 +113,7 @@ class PathRate:
         self._least: deque[tuple[int, int]] = deque()  # (when, delay), both growing: the first is the least
         self._last: _Place | None = None  # of the newest packet that is known to have come
         self._last_queue_us = 0
-        self._told: _Told | None = None
+        self._told = _Told(-1, _Place(-1, 0, 0), 0, 0)
         self._arrived: deque[tuple[int, int]] = deque(
             maxlen=ARRIVALS_MAX
         )  # (when it came, on our clock; bytes through it)
@@ -158,11 +158,9 @@ class PathRate:
         # After an hour without pictures nothing is known any more, but powers of an hour are no numbers either.
         elapsed_us, self._moved_us = min(now_us - self._moved_us, LEAST_DELAY_US), now_us
         self._recover(now_us, elapsed_us)
-        told, self._told = self._told, _Told(first.number, last, train.last_us, train.packets)
-        # What was told of this train before is not said twice: samples that agree have to be independent.
-        since = (
-            told if told is not None and told.train == first.number else _Told(0, first, train.first_us, 1)
-        )
+        # What a sample was made of is not said twice: those that agree have to be independent.
+        told = self._told
+        since = told if told.train == first.number else _Told(first.number, first, train.first_us, 1)
         packets = train.packets - since.packets
         if TRAIN_PACKETS_MIN <= packets <= last.number - since.last.number:
             passed = packets / (last.number - since.last.number)
@@ -172,10 +170,12 @@ class PathRate:
             even = train.longest_gap_us * (train.packets - 1) <= GAP_RATIO_MAX * spread_us
             by_path = sample_us >= max(SPREAD_MIN_US, sent_us + SPREAD_MIN_US // 2)
             self._sampled_us = now_us
+            since = _Told(first.number, last, train.last_us, train.packets)
             self._learn(size_bytes * 8 * SECOND / max(sample_us, 1), telling=even and by_path)
         elif self.carries_bps is not None and now_us - self._sampled_us > BLIND_US:
             risen_bps = self.carries_bps * BLIND_RISE_PER_S ** (elapsed_us / SECOND)
             self.carries_bps = min(risen_bps, AMPLE * self._max_bps)
+        self._told = since
         self._look_at_queue(now_us, elapsed_us, queue_us, first.number)
 
     def handle_totals(self, now_us: int, received: int, lost: int) -> None:
