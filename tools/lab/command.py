@@ -283,7 +283,7 @@ def parser() -> argparse.ArgumentParser:
         metavar="NAME:key=value,...",
         help=(
             "of udpconf: kbps (of the film, 3000; of tcp too), ceiling_kbps (8000), latency_ms (as early as possible), "
-            "sound (on). May be repeated"
+            "sound (on), recovery (on). May be repeated"
         ),
     )
     result.add_argument("--programs", type=programs, default=list(PROGRAMS), help="udpconf,tcp")
