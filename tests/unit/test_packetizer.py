@@ -1,7 +1,5 @@
 """Frames into shards."""
 
-import random
-
 import pytest
 
 from tests.pictures import picture
@@ -37,29 +35,6 @@ def test_every_shard_fits_into_a_datagram_of_the_default_size() -> None:
     assert sum(shard.interval_count for shard in shards) == frame.description.interval_count
     assert {(shard.frame_id, shard.block, shard.data_shards) for shard in shards} == {(7, 0, len(shards))}
     assert [shard.shard_index for shard in shards] == list(range(len(shards)))
-
-
-@pytest.mark.parametrize("coded_bytes", [300, 3000, 12_500, 40_000])
-def test_evenly_packed_there_are_as_many_shards_and_the_longest_is_shorter(coded_bytes: int) -> None:
-    for frame_id in range(20):
-        frame = fine_picture(frame_id, coded_bytes)
-        greedy, even = packetize(frame, 0, 1394), packetize(frame, 0, 1394, evenly=True)
-        assert len(even) == len(greedy)
-        assert sum(shard.interval_count for shard in even) == frame.description.interval_count
-        assert [shard.first_interval for shard in even] == sorted(shard.first_interval for shard in even)
-        longest = [max(len(shard.payload) for shard in shards) for shards in (even, greedy)]
-        assert longest[0] <= longest[1] <= 1394
-        mean = sum(len(shard.payload) for shard in even) / len(even)
-        assert longest[0] <= 1.15 * mean + 100  # a segment more or less
-
-
-def fine_picture(frame_id: int, coded_bytes: int) -> EncodedFrame:
-    """Quarter rows: as small as the encoder cuts them."""
-    rng = random.Random(frame_id)
-    description = FrameDescription(Codec.JPEG, 640, 360, 50, Subsampling.S420, 10)
-    sizes = [round(coded_bytes / 92 * rng.uniform(0.5, 1.5)) for _ in range(92)]
-    segments = tuple(Segment(number, 1, bytes(size)) for number, size in enumerate(sizes))
-    return EncodedFrame(description, segments, 0)
 
 
 def test_a_large_frame_is_dealt_to_blocks_in_turn() -> None:

@@ -14,26 +14,6 @@ DATA_SHARDS_PER_BLOCK = 128
 INTERVALS_PER_SHARD_MAX = 0xFFFF
 
 
-# Evenly packed: how much more than the mean is tried for the longest, step by step.
-EVENNESS = 0.03
-
-
-def pack_evenly(frame: EncodedFrame, payload_bytes: int = SHARD_PAYLOAD_BYTES) -> list[Segment]:
-    """As few as ``pack_segments`` makes, of nearly one length: parity is as long as the longest, so it costs a tenth less."""
-    fewest = pack_segments(frame, payload_bytes)
-    if len(fewest) < 2 or frame.description.codec == Codec.LZ4:
-        return fewest
-    longest = max(len(segment.data) for segment in fewest)
-    mean = sum(len(segment.data) for segment in fewest) / len(fewest)
-    limit = mean * (1 + EVENNESS)
-    while limit < longest:
-        packed = pack_segments(frame, int(limit))
-        if len(packed) == len(fewest):
-            return packed
-        limit *= 1 + EVENNESS
-    return fewest
-
-
 def pack_segments(frame: EncodedFrame, payload_bytes: int = SHARD_PAYLOAD_BYTES) -> list[Segment]:
     """Join neighbouring segments while they fit; lz4 blocks stay as they are, each fills its shard by construction.
 
@@ -75,19 +55,14 @@ def pack_segments(frame: EncodedFrame, payload_bytes: int = SHARD_PAYLOAD_BYTES)
 
 
 def packetize(
-    frame: EncodedFrame,
-    frame_id: int,
-    payload_bytes: int = SHARD_PAYLOAD_BYTES,
-    stream: int = 0,
-    *,
-    evenly: bool = False,
+    frame: EncodedFrame, frame_id: int, payload_bytes: int = SHARD_PAYLOAD_BYTES, stream: int = 0
 ) -> list[VideoShard]:
-    """Cut a frame into data shards, in the order in which they are sent; ``evenly`` where parity will go with them.
+    """Cut a frame into data shards, in the order in which they are sent.
 
     Raises:
         LocalProtocolError: a segment, or the frame, is larger than limits.py allows.
     """
-    segments = (pack_evenly if evenly else pack_segments)(frame, payload_bytes)
+    segments = pack_segments(frame, payload_bytes)
     if len(segments) > SHARDS_PER_FRAME_MAX or frame.coded_size > FRAME_MAX_BYTES:
         raise LocalProtocolError(
             f"A frame of {frame.coded_size} bytes in {len(segments)} datagrams is over the limit of {FRAME_MAX_BYTES} "

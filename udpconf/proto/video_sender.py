@@ -79,7 +79,7 @@ class VideoSender:
         self._totals.sent_in_a_second(now_us, session)
         loss = self._totals.expected_loss(now_us)
         protect = self._recovery and not self._queue_stands(now_us)
-        data = packetize(encoded, frame_id, payload_bytes, evenly=protect and loss[0] > 0)
+        data = packetize(encoded, frame_id, payload_bytes)
         if not data:
             return
         parity: list[VideoShard] = []
