@@ -4,7 +4,7 @@ import pytest
 
 from tests.pictures import picture
 from udpconf.frames import ReceivedFrame
-from udpconf.limits import FRAME_MAX_BYTES, MS, OPEN_FRAMES_MAX, STREAM_REASSEMBLY_MAX_BYTES
+from udpconf.limits import FRAME_MAX_BYTES, MS, OPEN_FRAMES_MAX, SECOND, STREAM_REASSEMBLY_MAX_BYTES
 from udpconf.proto.jitter_buffer import OPEN_FRAMES_MIN, JitterBuffer
 from udpconf.proto.packetizer import packetize
 from udpconf.proto.playout import MARGIN_US
@@ -157,6 +157,21 @@ def test_open_frames_are_bounded(buffer: JitterBuffer) -> None:
     for frame_id in range(200):
         patient.handle_shard(1000, shards_of(frame_id)[0], 0)
     assert len(patient._open) == OPEN_FRAMES_MAX
+
+
+@pytest.mark.parametrize("frame_rate", [30, 60, 90, 120])
+def test_a_fast_camera_too_is_shown_at_the_latency_asked_for(frame_rate: int) -> None:
+    buffer = JitterBuffer(ReassemblyBudget(), 500 * MS)
+    released_us = []
+    for number in range(2 * frame_rate):
+        captured_us = number * SECOND // frame_rate
+        while (timer := buffer.poll_timeout()) is not None and timer <= captured_us + ONE_WAY_US:
+            buffer.handle_timeout(timer)
+            released_us.append(timer)
+        for shard in packetize(picture(number, captured_us), number):
+            buffer.handle_shard(captured_us + ONE_WAY_US, shard, captured_us)
+    assert len(released_us) > frame_rate
+    assert released_us == [number * SECOND // frame_rate + 500 * MS for number in range(len(released_us))]
 
 
 def test_a_datagram_older_than_all_open_frames_takes_no_room_of_theirs_for_long(buffer: JitterBuffer) -> None:

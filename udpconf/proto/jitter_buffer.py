@@ -27,7 +27,7 @@ FIRST_FRAME_GRACE_US = 30 * MS
 OPEN_FRAMES_MIN = 4
 # Of 5 s at 30 frames/s.
 AGES_KEPT = 150
-FRAME_RATE_ASSUMED = 60  # frames/s; the bound on open frames follows the delay
+FRAME_RATE_ASSUMED = 120  # frames/s, of the fastest webcams; the bound on open frames follows the delay
 
 
 class JitterBuffer:
