@@ -9,6 +9,7 @@ from collections.abc import Iterator
 from typing import NamedTuple
 
 import numpy as np
+import simplejpeg
 
 from udpconf.frames import MCU_SIZE, SCALES, Codec, EncodedFrame, FrameDescription, Segment, Subsampling
 from udpconf.limits import PICTURE_MAX_HEIGHT, PICTURE_MAX_WIDTH
@@ -176,12 +177,14 @@ def _decode_jpeg(frame: EncodedFrame) -> tuple[Picture | None, list[Segment]]:
     if not segments:
         return None, segments
     try:
-        image = cv2.imdecode(np.frombuffer(jpeg, np.uint8), cv2.IMREAD_COLOR)
-    except cv2.error:
+        # The same libjpeg-turbo as OpenCV's and the same pixels, but by its faster interface: 1.1 instead of 1.4 ms at
+        # 640x360, 4.4 instead of 7.1 ms at 720p. Not strict: what is wrong inside an interval stays inside its rectangle.
+        image = np.asarray(simplejpeg.decode_jpeg(jpeg, "BGR", strict=False), np.uint8)
+    except ValueError:
         return None, segments
-    if image is None or image.shape != (description.coded_height, description.coded_width, 3):
+    if image.shape != (description.coded_height, description.coded_width, 3):
         return None, segments
-    return np.asarray(image, np.uint8), segments
+    return image, segments
 
 
 def _decode_lz4(frame: EncodedFrame) -> tuple[Picture | None, list[Segment]]:
