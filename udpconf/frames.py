@@ -122,6 +122,9 @@ class OpusFrame(NamedTuple):
     data: bytes | None  # None: lost, to be concealed
 
 
+SEPARATOR_BYTES = 2
+
+
 def separator(codec: Codec, interval: int) -> bytes:
     """Bytes that stand before an interval when it follows another in one segment: JPEG's RSTn, n counting modulo 8."""
     if codec == Codec.LZ4 or interval == 0:

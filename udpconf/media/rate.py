@@ -8,7 +8,6 @@ that misses is compressed again.
 
 import logging
 import math
-import statistics
 from collections import deque
 
 from udpconf.frames import Codec, EncodedFrame
@@ -109,7 +108,7 @@ class RateLimitedEncoder:
     @property
     def fps(self) -> float:
         """Pictures a second: the median of the last intervals between captures."""
-        return SECOND / statistics.median(self._intervals_us)
+        return SECOND / sorted(self._intervals_us)[len(self._intervals_us) // 2]
 
     @property
     def scale(self) -> float:

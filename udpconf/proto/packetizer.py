@@ -4,8 +4,10 @@ Small JPEG intervals share a shard, joined by their RST markers. A frame of many
 turn, so that the parity of one block (at most 255 shards in GF(2^8)) meets only a part of a burst.
 """
 
+from operator import add
+
 from udpconf.errors import LocalProtocolError
-from udpconf.frames import Codec, EncodedFrame, Segment, separator
+from udpconf.frames import SEPARATOR_BYTES, Codec, EncodedFrame, Segment, separator
 from udpconf.limits import FRAME_MAX_BYTES, SHARDS_PER_FRAME_MAX
 from udpconf.wire.frames import SHARD_PAYLOAD_BYTES, SHARD_PAYLOAD_MAX_BYTES, VideoShard
 
@@ -19,38 +21,46 @@ def pack_segments(frame: EncodedFrame, payload_bytes: int = SHARD_PAYLOAD_BYTES)
 
     A segment that was made for larger datagrams than the path carries by now goes out nevertheless.
     """
-    codec = frame.description.codec
-    if codec == Codec.LZ4:
-        packed = list(frame.segments)
+    sizes = [len(segment.data) for segment in frame.segments]
+    # An encoder that knows the path has joined them itself.
+    joined_already = min(map(add, sizes, sizes[1:]), default=0) + SEPARATOR_BYTES > payload_bytes
+    if frame.description.codec == Codec.LZ4 or joined_already:
+        packed, largest = list(frame.segments), max(sizes, default=0)
     else:
-        packed = []
-        parts: list[bytes] = []
-        size = first = count = 0
-        for segment in frame.segments:
-            marker = separator(codec, segment.first_interval)
-            joined = size + len(marker) + len(segment.data)
-            if (
-                parts
-                and joined <= payload_bytes
-                and segment.first_interval == first + count
-                and count + segment.interval_count <= INTERVALS_PER_SHARD_MAX
-            ):
-                parts += (marker, segment.data)
-                size = joined
-                count += segment.interval_count
-            else:
-                if parts:
-                    packed.append(Segment(first, count, b"".join(parts)))
-                parts = [segment.data]
-                first, count, size = segment.first_interval, segment.interval_count, len(segment.data)
-        if parts:
-            packed.append(Segment(first, count, b"".join(parts)))
-    largest = max((len(segment.data) for segment in packed), default=0)
+        packed = _joined(frame, payload_bytes)
+        largest = max((len(segment.data) for segment in packed), default=0)
     if largest > max(payload_bytes, SHARD_PAYLOAD_MAX_BYTES):
         raise LocalProtocolError(
             f"A segment of {largest} bytes does not fit into a datagram's {SHARD_PAYLOAD_MAX_BYTES}; "
             "the encoder was given another max_segment_bytes."
         )
+    return packed
+
+
+def _joined(frame: EncodedFrame, payload_bytes: int) -> list[Segment]:
+    """As many neighbours in each as fit."""
+    packed: list[Segment] = []
+    parts: list[bytes] = []
+    size = first = count = 0
+    for segment in frame.segments:
+        marker = separator(frame.description.codec, segment.first_interval)
+        joined = size + len(marker) + len(segment.data)
+        if (
+            parts
+            and joined <= payload_bytes
+            and segment.first_interval == first + count
+            and count + segment.interval_count <= INTERVALS_PER_SHARD_MAX
+        ):
+            parts += (marker, segment.data)
+            size = joined
+            count += segment.interval_count
+        else:
+            if parts:
+                packed.append(Segment(first, count, b"".join(parts)))
+            parts = [segment.data]
+            first, count, size = segment.first_interval, segment.interval_count, len(segment.data)
+    if parts:
+        packed.append(Segment(first, count, b"".join(parts)))
     return packed
 
 
