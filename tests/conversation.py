@@ -74,6 +74,9 @@ class Peer:
     # Kept until the endpoint gets its next input, for asking costs more than all else in a turn.
     timeout_us: int | None = None
     timeout_known: bool = False
+    # When the next turn has to deliver, and to wake the endpoint.
+    deliver_at_us: int | None = None
+    wake_at_us: int | None = None
 
     @property
     def state(self) -> str:
@@ -237,19 +240,23 @@ class Conversation:
         if self._script and (next_us is None or self._script[0][0] < next_us):
             next_us = self._script[0][0]
         for peer in self.clients:
-            for at_us in (peer.next_us, peer.path.poll_timeout()):
-                if at_us is not None and (next_us is None or at_us < next_us):
-                    next_us = at_us
+            peer.wake_at_us = wake_at_us = peer.next_us
+            peer.deliver_at_us = deliver_at_us = peer.path.poll_timeout()
+            if wake_at_us is not None and (next_us is None or wake_at_us < next_us):
+                next_us = wake_at_us
+            if deliver_at_us is not None and (next_us is None or deliver_at_us < next_us):
+                next_us = deliver_at_us
         return next_us
 
     def _turn(self) -> None:
+        """What was due when the turn was planned; what it brings about at the same instant is the next one's."""
         now_us = self.now_us
         while self._script and self._script[0][0] <= now_us:
             heappop(self._script)[2]()
         for peer in self.clients:
-            if (due_us := peer.path.poll_timeout()) is not None and due_us <= now_us:
+            if (at_us := peer.deliver_at_us) is not None and at_us <= now_us:
                 self._deliver(peer)
-            if (at_us := peer.next_us) is not None and at_us <= now_us:
+            if (at_us := peer.wake_at_us) is not None and at_us <= now_us:
                 peer.endpoint.handle_timeout(now_us + peer.clock_offset_us)
                 self.drain(peer)
         if (

@@ -94,8 +94,8 @@ class Call:
     def sent(self, direction: str, datagram: bytes) -> None:
         """A datagram was put into the link."""
         key = (direction, kind_of(datagram))
-        self.datagrams_sent[key] += 1
-        self.wire_bytes[key] += len(datagram) + UDP_IP_BYTES
+        self.datagrams_sent[key] = self.datagrams_sent.get(key, 0) + 1
+        self.wire_bytes[key] = self.wire_bytes.get(key, 0) + len(datagram) + UDP_IP_BYTES
 
     def came(self, direction: str) -> None:
         """One came out of it."""

@@ -24,6 +24,7 @@ from udpconf.limits import MS, SECOND
 from udpconf.proto.audio_jitter import FRAME_US
 from udpconf.proto.client_config import ClientConfig
 from udpconf.proto.events import AudioReceived, ClientJoined, ServerEvent, VideoFrameDue
+from udpconf.proto.packetizer import pack_segments
 
 PASSPHRASE = "five words make a key"
 OPUS_BYTES = 37  # and a number of 4: 10 ms at 32 kbit/s
@@ -99,8 +100,10 @@ def play(plan: Sequence[Step], seed: int | str = 1) -> "Story":
 
 
 @cache
-def _pictures(coded_bytes: int) -> list[EncodedFrame]:
-    return [picture(number, 0, coded_bytes) for number in range(PICTURES)]
+def _pictures(coded_bytes: int, segment_bytes: int) -> list[EncodedFrame]:
+    """As an encoder makes them that knows the path: intervals joined to segments of at most that size."""
+    pictures = [picture(number, 0, coded_bytes) for number in range(PICTURES)]
+    return [whole._replace(segments=tuple(pack_segments(whole, segment_bytes))) for whole in pictures]
 
 
 class Story:
@@ -203,7 +206,8 @@ class Story:
             else:
                 call.left_out += 1
         if room_bytes:
-            encoded = _pictures(size_bytes)[call.captured % PICTURES]._replace(capture_us=local_us)
+            pictures = _pictures(size_bytes, peer.endpoint.segment_max_bytes)
+            encoded = pictures[call.captured % PICTURES]._replace(capture_us=local_us)
             peer.endpoint.send_frame(local_us, frame_id, encoded)
             conversation.drain(peer)
         next_us = at_us + SECOND // media.fps
@@ -260,9 +264,7 @@ class Story:
         if number == len(self._by_number):  # the HELLO that leaves within join()
             self._by_number.append(Call(self._conversation, self._conversation.clients[number]))
         call = self._by_number[number]
-        if (
-            out
-        ):  # its bytes are in the trace since it was sent, and what was flipped in it shows in what it does
+        if out:  # its bytes are in the trace since it was sent; what was flipped in it shows in what it does
             call.came(direction)
             self._record(_CAME[direction], call, len(data))
         else:

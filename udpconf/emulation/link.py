@@ -191,7 +191,8 @@ class Link(Generic[PacketT]):
 
     def send(self, now_us: int, packet: PacketT, size_bytes: int) -> Verdict:
         """Put a packet in. Its size is what counts for the rate: on a real path that includes the IP header."""
-        self.start(now_us)
+        if not self._started:
+            self.start(now_us)
         c = self._conditions
         number = self._sent
         self._sent += 1
@@ -243,25 +244,16 @@ class Link(Generic[PacketT]):
 
     def poll_delivery(self, now_us: int) -> PacketT | None:
         """The next packet that is out by now, or None."""
-        # Asked in vain every other time: that is answered here.
         if not self._in_flight or self._in_flight[0].due_us > now_us:
             return None
-        delivery = self.poll_numbered(now_us)
-        return None if delivery is None else delivery.packet
+        return self._deliver().packet
 
     def poll_numbered(self, now_us: int) -> Delivery[PacketT] | None:
         """The same, with which packet it is and when it was due."""
         if not self._in_flight or self._in_flight[0].due_us > now_us:
             return None
-        item = heappop(self._in_flight)
-        self._delivered += 1
-        self._delivered_bytes += item.size_bytes
-        number, copy = divmod(item.order, 2)
-        if number > self._highest_delivered:
-            self._highest_delivered = number
-        elif not copy:
-            self._reordered += 1
-        return Delivery(number, bool(copy), item.due_us, item.packet)
+        item = self._deliver()
+        return Delivery(item.order >> 1, bool(item.order & 1), item.due_us, item.packet)
 
     def poll_timeout(self) -> int | None:
         """When the next packet comes out (absolute, microseconds), or None if nothing is on its way."""
@@ -287,6 +279,17 @@ class Link(Generic[PacketT]):
         if self._bottleneck is None:
             return 0
         return max(0, -(-(self._bottleneck.free_ns - now_us * 1000) // 1000))
+
+    def _deliver(self) -> InFlight[PacketT]:
+        item = heappop(self._in_flight)
+        self._delivered += 1
+        self._delivered_bytes += item.size_bytes
+        number = item.order >> 1
+        if number > self._highest_delivered:
+            self._highest_delivered = number
+        elif not item.order & 1:
+            self._reordered += 1
+        return item
 
     def _jitter(self, c: LinkConditions) -> int:
         uniform = self._jitter_random()

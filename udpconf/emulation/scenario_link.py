@@ -61,11 +61,10 @@ class ScenarioLink(Generic[PacketT]):
 
     def poll_timeout(self) -> int | None:
         """When the next packet comes out of either direction or the next step begins, or None."""
-        soonest_us = self._next_us
-        for due_us in (self.up.poll_timeout(), self.down.poll_timeout()):
-            if due_us is not None and (soonest_us is None or due_us < soonest_us):
-                soonest_us = due_us
-        return soonest_us
+        soonest_us, up_us, down_us = self._next_us, self.up.poll_timeout(), self.down.poll_timeout()
+        if up_us is not None and (soonest_us is None or up_us < soonest_us):
+            soonest_us = up_us
+        return down_us if down_us is not None and (soonest_us is None or down_us < soonest_us) else soonest_us
 
     def advance(self, now_us: int) -> None:
         """Begin every step whose time has come, each at its own time."""

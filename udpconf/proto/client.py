@@ -205,13 +205,9 @@ class ClientEndpoint:
         times = [self._retry_at_us, self._close_at_us, self._rejoin_at_us]
         if self._handshake is not None:
             times.append(self._handshake.poll_timeout())
-        if self._session is not None:
-            times += (
-                self._session.poll_timeout(),
-                self._binding.poll_timeout(),
-                self._video.poll_timeout(),
-            )
-        return min((time for time in times if time is not None), default=None)
+        if (session := self._session) is not None:
+            times += (session.poll_timeout(), self._binding.poll_timeout(), self._video.poll_timeout())
+        return min([time for time in times if time is not None], default=None)
 
     def stats(self, now_us: int) -> SenderStats:
         """A snapshot; ``frames_replaced`` and the like belong to whoever feeds the endpoint."""

@@ -224,10 +224,12 @@ class ServerEndpoint:
     def poll_timeout(self) -> int | None:
         if self.closed:
             return None
-        times = [client.poll_timeout() for client in self._clients.values()]
-        if self._close_at_us is not None:
-            times.append(self._close_at_us)
-        return min(times, default=None)
+        soonest_us = self._close_at_us
+        for client in self._clients.values():
+            at_us = client.poll_timeout()
+            if soonest_us is None or at_us < soonest_us:
+                soonest_us = at_us
+        return soonest_us
 
     def stats(self, now_us: int) -> dict[str, ClientStats]:
         """A snapshot of every client, by client id."""
@@ -356,11 +358,11 @@ class ServerEndpoint:
             if client_id is not None:
                 wall_us = client.session.wall_us(frame.encoded.capture_us)
                 self._events.append(VideoFrameDue(client_id, frame._replace(capture_wall_us=wall_us)))
-        told = list(map(encode_repair, client.frames.take_repairs()))
-        if (train := client.trains.take_urgent()) is not None:
-            told.append(encode_train(train))
-        if told:
-            self._transmit(client, Channel.MAIN, b"".join(told))
+        repairs, train = client.frames.take_repairs(), client.trains.take_urgent()
+        if repairs or train is not None:
+            told = map(encode_repair, repairs)
+            train_told = b"" if train is None else encode_train(train)
+            self._transmit(client, Channel.MAIN, b"".join(told) + train_told)
         while (plaintext := client.session.poll_plaintext()) is not None:
             self._transmit(client, Channel.MAIN, plaintext)
         client.touch()
