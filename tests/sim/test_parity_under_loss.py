@@ -59,7 +59,7 @@ def test_long_bursts_are_known_by_their_gaps_and_little_is_spent_on_them() -> No
     conversation.stream(peer, seconds=SECONDS)
     conversation.run(SECONDS + 1)
     sent = peer.endpoint.stats(0)
-    assert sent.parity_shards_sent <= 0.1 * sent.data_shards_sent
+    assert sent.parity_shards_sent <= 0.25 * sent.data_shards_sent  # a third without bursts
     assert sent.server_loss_share > 0.05
     check_conservation(conversation, peer, FRAMES)
 

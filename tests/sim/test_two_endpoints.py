@@ -1,6 +1,7 @@
 """A client and a server over the emulated link: what arrives, when, and that every packet is accounted for."""
 
 from itertools import pairwise
+from statistics import median
 
 import pytest
 
@@ -81,17 +82,22 @@ def test_with_loss_every_frame_is_shown_whole_or_with_holes_soon(loss: float, se
 @pytest.mark.parametrize("keep_order", [True, False])
 def test_jitter_of_100_ms_costs_delay_but_no_order(keep_order: bool) -> None:
     link = LinkConditions(delay_us=20 * MS, jitter_us=100 * MS, keep_order=keep_order)
-    conversation = Conversation(up=link, down=PERFECT)
-    peer = connect(conversation)
-    conversation.stream(peer, seconds=10)
-    conversation.run(11)
-    due = conversation.frames_due(peer.endpoint.client_id)
-    ids = [event.frame.frame_id for _, event in due]
-    assert ids == sorted(set(ids))
-    assert len(ids) >= 290
-    assert sum(event.frame.encoded.complete for _, event in due) >= 280
-    assert latencies_us(conversation, peer)[-1] <= 160 * MS
-    check_conservation(conversation, peer, 300)
+    shown, whole = [], []
+    for seed in range(5):
+        conversation = Conversation(seed=seed, up=link, down=PERFECT)
+        peer = connect(conversation)
+        conversation.stream(peer, seconds=10)
+        conversation.run(11)
+        due = conversation.frames_due(peer.endpoint.client_id)
+        ids = [event.frame.frame_id for _, event in due]
+        assert ids == sorted(set(ids)), seed
+        shown.append(len(ids))
+        whole.append(sum(event.frame.encoded.complete for _, event in due))
+        assert latencies_us(conversation, peer)[-1] <= 160 * MS, seed
+        check_conservation(conversation, peer, 300)
+    # Where packets overtake each other that much, trains may be taken for a bottleneck's, and some frames are left out.
+    assert median(shown) >= 290
+    assert median(whole) >= 280
 
 
 def test_feedback_comes_five_times_a_second_while_there_is_video_and_then_no_more() -> None:

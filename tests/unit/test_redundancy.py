@@ -11,8 +11,10 @@ from udpconf.emulation.loss import GilbertElliott
 from udpconf.proto.erasure_code import SHARDS_PER_BLOCK_MAX
 from udpconf.proto.redundancy import (
     AREA_PRICE,
+    AREA_PRICE_POWER,
     AREA_PRICE_RISE,
     LOSS_MIN,
+    LOST_AREA_RISE,
     LOST_FRAME,
     PRICE,
     PRICE_RISE,
@@ -66,8 +68,9 @@ def test_no_other_number_of_shards_is_worth_more(seed: int) -> None:
 
     def worth(parity: int) -> float:
         overhead = parity / data_shards
-        price = AREA_PRICE * (overhead + AREA_PRICE_RISE * overhead**2)
-        return fresh_share(data_shards, parity, loss, burst) - price
+        price = AREA_PRICE * (overhead + AREA_PRICE_RISE * float(overhead**AREA_PRICE_POWER))
+        lost = 1 - fresh_share(data_shards, parity, loss, burst)
+        return -lost - LOST_AREA_RISE * lost**2 - price
 
     assert worth(chosen) == max(worth(parity) for parity in range(data_shards + 1)), seed
 
@@ -82,8 +85,9 @@ def test_ten_shards_are_protected_in_proportion(loss: float, shards: int) -> Non
     assert parity_count(10, loss) == shards
 
 
-def test_long_bursts_are_not_fought_with_the_parity_of_one_frame() -> None:
-    assert parity_count(10, 0.1, burst=5) == 0
+def test_long_bursts_are_hardly_fought_with_the_parity_of_one_frame() -> None:
+    assert parity_count(10, 0.1, burst=5) == 2  # three without bursts
+    assert parity_count(10, 0.05, burst=8) == 0
 
 
 def test_a_path_that_loses_nearly_everything_is_worth_a_bounded_price() -> None:

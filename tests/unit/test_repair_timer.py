@@ -3,13 +3,13 @@
 from itertools import pairwise
 
 from tests.pictures import picture
-from udpconf.limits import MS
+from udpconf.limits import MS, SECOND
 from udpconf.proto.erasure_code import ErasureCode
 from udpconf.proto.jitter_buffer import JitterBuffer
 from udpconf.proto.packetizer import packetize
 from udpconf.proto.parity import parity_shards
 from udpconf.proto.reassembly import ReassemblyBudget
-from udpconf.proto.repair_timer import ALL_SHARDS, ASKED_MAX, SETTLE_MIN_US, UNSEEN_MAX
+from udpconf.proto.repair_timer import ALL_SHARDS, ASKED_MAX, GAPS_WINDOW_US, SETTLE_MIN_US, UNSEEN_MAX
 from udpconf.proto.rtt import RoundTrip
 from udpconf.wire.frames import ANSWERS_REPAIR, Repair, VideoShard
 
@@ -40,6 +40,11 @@ class Receiving:
         self.buffer = JitterBuffer(ReassemblyBudget(), latency_us, self.round_trip)
         self.now_us = 0
         self.asked: list[tuple[int, Repair]] = []
+        self._next_id = 0
+
+    def next_id(self) -> int:
+        self._next_id += 1
+        return self._next_id - 1
 
     def take(self, shards: list[VideoShard], capture_us: int = 0, *, apart_us: int = 0) -> None:
         for shard in shards:
@@ -174,3 +179,58 @@ def test_a_skipped_frame_is_due_before_the_one_that_told_of_it() -> None:
     # Captured at 30 and 60 ms by the looks of it; what is left of 150 ms.
     left = [(repair.frame_id, repair.time_left_us) for _, repair in receiving.asked]
     assert left == [(1, 90 * MS - SETTLE_MIN_US), (2, 120 * MS - SETTLE_MIN_US)]
+
+
+# --- frames that only lose by waiting ---
+
+
+def warmed(**settings: int | None) -> Receiving:
+    """Past the time in which nothing is known of the path; its datagrams come 1 ms apart."""
+    receiving = Receiving(**settings)
+    while receiving.now_us < GAPS_WINDOW_US + SECOND:
+        receiving.take(shards_of(receiving.next_id()), receiving.now_us, apart_us=MS)
+        receiving.wait(20 * MS)
+    return receiving
+
+
+def test_holes_that_nothing_can_fill_in_time_are_shown_when_the_datagrams_have_stopped_coming() -> None:
+    receiving = warmed(latency_us=None)
+    captured_us = receiving.now_us
+    receiving.take(shards_of(receiving.next_id())[:-1], captured_us, apart_us=MS)
+    receiving.wait(SETTLE_MIN_US)
+    assert receiving.buffer.counters.frames_with_holes == 1
+    assert receiving.now_us < captured_us + receiving.buffer.playout.target_us
+
+
+def test_at_first_they_wait_for_their_deadline() -> None:
+    receiving = Receiving(latency_us=None)
+    for _ in range(3):
+        receiving.take(shards_of(receiving.next_id()), receiving.now_us, apart_us=MS)
+        receiving.wait(20 * MS)
+    due_us = receiving.now_us + receiving.buffer.playout.target_us
+    receiving.take(shards_of(receiving.next_id())[:-1], receiving.now_us, apart_us=MS)
+    receiving.wait(due_us - receiving.now_us - 1)
+    assert receiving.buffer.counters.frames_with_holes == 0
+    receiving.wait(1)
+    assert receiving.buffer.counters.frames_with_holes == 1
+
+
+def test_with_a_latency_asked_for_they_are_shown_no_earlier_than_whole_ones() -> None:
+    receiving = warmed(latency_us=30 * MS, rtt_us=40 * MS)
+    due_us = receiving.now_us + 30 * MS
+    receiving.take(shards_of(receiving.next_id())[:-1], receiving.now_us, apart_us=MS)
+    receiving.wait(due_us - receiving.now_us - 1)
+    assert receiving.buffer.counters.frames_with_holes == 0
+    receiving.wait(1)
+    assert receiving.buffer.counters.frames_with_holes == 1
+
+
+def test_whoever_comes_after_that_is_waited_for_from_then_on() -> None:
+    receiving = warmed(latency_us=None)
+    for _ in range(3):
+        captured_us, data = receiving.now_us, shards_of(receiving.next_id())
+        receiving.take(data[:-1], captured_us)
+        receiving.wait(10 * MS)
+        receiving.take(data[-1:], captured_us)
+        receiving.wait(20 * MS)
+    assert receiving.buffer.counters.frames_with_holes == 1

@@ -1,7 +1,8 @@
-"""Frames leave in the order of their capture: whole ones at once, those with holes at their deadline.
+"""Frames leave in the order of their capture: whole ones at once, those with holes when nothing more can be hoped for.
 
 The deadline is the one number that ends every wait (proto/playout.py). Nobody is ever held up by one lost datagram for
-longer than that, and nothing freezes: at its deadline a frame leaves with what it has. With a latency asked for, whole
+longer than that, and nothing freezes: at its deadline a frame leaves with what it has, and before it when its datagrams
+have stopped coming and an answer to a request would come too late (proto/repair_timer.py). With a latency asked for, whole
 frames wait as well, until that long after their capture; without one they leave as early as the path allows.
 """
 
@@ -56,6 +57,7 @@ class JitterBuffer:
         self._released_id: int | None = None
         self._newest = (-1, 0)  # the highest frame id of which anything came, and when it was captured
         self._released_whole = False
+        self._released_arrival_us = 0
         self._ages_us: deque[int] = deque(maxlen=AGES_KEPT)
 
     # --- inputs ---
@@ -81,6 +83,8 @@ class JitterBuffer:
             if frame_id == self._released_id and self._released_whole:
                 counters.shards_duplicate += 1  # parity that was not needed, mostly
                 return ShardFate.DUPLICATE
+            if frame_id == self._released_id and not shard.answers_repair:
+                self._repair_timer.handle_straggler(now_us, now_us - self._released_arrival_us)
             counters.shards_late += 1
             return ShardFate.LATE
         frame = self._open.get(frame_id)
@@ -120,6 +124,7 @@ class JitterBuffer:
         for repair in islice(due, REQUESTS_AT_ONCE_MAX):
             self._repairs.append(repair)
             self.counters.repairs_asked += 1
+        self._release(now_us)  # what is settled
 
     def close(self) -> None:
         """Forget what is open; it counts as skipped."""
@@ -176,7 +181,9 @@ class JitterBuffer:
 
     def _release_at_us(self, frame: OpenFrame) -> int:
         if not frame.complete:
-            return frame.deadline_us
+            if frame.settled_at_us is None:
+                return frame.deadline_us
+            return min(frame.deadline_us, max(frame.settled_at_us, frame.capture_us + self._wait_us))
         # Without a wait the clocks do not matter, and an offset still being learnt delays nothing.
         return frame.capture_us + self._wait_us if self._wait_us else frame.last_arrival_us
 
@@ -226,6 +233,7 @@ class JitterBuffer:
             for skipped_id in range(max(self._released_id + 1, frame_id - UNSEEN_MAX), frame_id):
                 self._repair_timer.handle_seen(skipped_id)
         self._released_id = frame_id
+        self._released_arrival_us = frame.first_send_us
         if frame.first_send_us:
             self.playout.handle_arrival(frame.first_send_us, frame_id, frame.capture_us)
         self._budget.give_back(frame.held_bytes)

@@ -97,6 +97,7 @@ class OpenFrame:
         "held_bytes",
         "last_arrival_us",
         "repairs_asked",
+        "settled_at_us",
         "shards_recovered",
         "was_repaired",
     )
@@ -110,6 +111,8 @@ class OpenFrame:
         self.first_send_us = 0  # the last arrival of what was sent unasked: what the path needs for a frame
         self.ask_at_us: int | None = None  # when to ask for what is missing (repair_timer.py)
         self.repairs_asked = 0
+        # From when on nothing more is likely to come, neither by itself nor in answer (repair_timer.py).
+        self.settled_at_us: int | None = None
         self.coded_bytes = 0  # of the picture
         self.held_bytes = 0  # with parity, out of the budget
         self.shards_recovered = 0

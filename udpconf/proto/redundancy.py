@@ -6,9 +6,9 @@ expected is
 
     fresh(k, f) = sum over l of P(l of k + f are lost) * (1 if l <= f else 1 - l / (k + f))
 
-and f is what makes fresh(k, f) - cost(f / k) the largest. P is Gilbert's model (Gilbert, 1960) with the share and the mean
-length of losses that the server reports: where they come in long bursts, parity of a frame saves little, and little is
-bought.
+and f is what makes what the lost area, 1 - fresh(k, f), and the bytes, f / k, cost together the least. P is Gilbert's model
+(Gilbert, 1960) with the share and the mean length of losses that the server reports: where they come in long bursts, parity
+of a frame saves little, and less is bought.
 
 When there is time to ask, what is still missing can be sent in up to R more rounds. With n missing, the least cost to be
 expected, where a frame that is not whole at its deadline costs L, is Bellman's recursion (as in Hairpin, Meng et al., NSDI
@@ -28,10 +28,13 @@ from math import exp, log
 from udpconf.proto.erasure_code import SHARDS_PER_BLOCK_MAX
 
 # What an overhead x = f / k costs where parity has to do it all, in shares of the picture: AREA_PRICE * (x + AREA_PRICE_RISE *
-# x^2), so that the first tenth of the bytes must save 0.7 % of the area, the fifth one 2.5 %. Chosen so that with ten data
-# shards one parity shard is bought at 2 % of independent loss, two at 5 %, three at 10 %, four at 20 %.
-AREA_PRICE = 0.05
-AREA_PRICE_RISE = 4.5
+# x^2.5). And what it is to save: of a picture, the lost share r counts as r + LOST_AREA_RISE * r^2, so that a path on which much is
+# lost is worth more bytes than one on which little is. Chosen so that with ten data shards one parity shard is bought at 1 to
+# 4 % of independent loss, two at 5 %, three at 10 %, four at 20 %, and two at 10 % in runs of five.
+AREA_PRICE = 0.03
+AREA_PRICE_RISE = 21
+AREA_PRICE_POWER = 2.5
+LOST_AREA_RISE = 4.5
 # The same where there is time to ask.
 PRICE = 0.10
 PRICE_RISE = 1.5
@@ -110,8 +113,9 @@ def _best(data_shards: int, loss: float, burst: float, rounds: int) -> int:
             cost = PRICE * (overhead + PRICE_RISE * overhead**2)
             value = LOST_FRAME - _cost_to_go(chances, parity, data_shards, loss, burst, rounds) - cost
         else:
-            cost = AREA_PRICE * (overhead + AREA_PRICE_RISE * overhead**2)
-            value = fresh_area(parity, chances) - cost
+            cost = AREA_PRICE * (overhead + AREA_PRICE_RISE * overhead**AREA_PRICE_POWER)
+            lost = 1 - fresh_area(parity, chances)
+            value = 1 - lost - LOST_AREA_RISE * lost**2 - cost
         if value > best_value:
             best, best_value = parity, value
         # More parity cannot be worth it: a whole frame would not pay for what it costs by now.

@@ -1,8 +1,9 @@
 """When a frame's missing shards are asked for: once nothing more is likely to come by itself, while an answer still helps."""
 
+from collections import deque
 from collections.abc import Iterable, Iterator, Mapping
 
-from udpconf.limits import MS
+from udpconf.limits import MS, SECOND
 from udpconf.proto.reassembly import OpenFrame
 from udpconf.proto.rtt import RoundTrip
 from udpconf.wire.frames import Repair
@@ -14,6 +15,9 @@ SETTLE_MIN_US = 2 * MS
 SETTLE_MAX_US = 50 * MS
 # The longest gap within a frame is forgotten at this rate, frame by frame: by two thirds in a second or so.
 _GAP_DECAY = 32
+# A frame that can only lose by waiting, as it is too late to ask, is shown with its holes when it has been quiet for half as long
+# again as the longest gap of so long. Asking too early costs a few bytes, showing too early costs the picture.
+GAPS_WINDOW_US = 4 * SECOND  # at most one of 120 frames then has a longer one
 # A frame is asked for so often, one of which nothing has come half as often, as perhaps nobody sent it.
 ASKED_MAX = 4
 # An answer is given this time at least: the other end is a program on a busy machine.
@@ -39,6 +43,10 @@ class RepairTimer:
         self._round_trip = round_trip
         self.settle_us = SETTLE_MIN_US
         self._gap_us = 0
+        self._gaps: deque[tuple[int, int]] = (
+            deque()
+        )  # when and how long, both falling: the first is the longest
+        self._begun = False
         self._unseen: dict[int, _Unseen] = {}  # by frame id
 
     def handle_shard(self, now_us: int, frame: OpenFrame, before_us: int, *, answers_repair: bool) -> None:
@@ -51,13 +59,21 @@ class RepairTimer:
             answers_repair: it was asked for. While it is, stragglers of the first send do not matter.
         """
         if not before_us:
+            if not self._begun:  # nothing is known as yet, so nothing is shown early
+                self._begun = True
+                self._gaps.append((now_us, SETTLE_MAX_US))
             self._set_gap(self._gap_us - self._gap_us // _GAP_DECAY)
-        elif not answers_repair and now_us - before_us > self._gap_us:
-            self._set_gap(now_us - before_us)
+        elif not answers_repair:
+            self._note_gap(now_us, now_us - before_us)
+        frame.settled_at_us = None
         if frame.complete or not self._knows_path:
             frame.ask_at_us = None
         elif answers_repair or not frame.repairs_asked:
             frame.ask_at_us = now_us + self.settle_us
+
+    def handle_straggler(self, now_us: int, gap_us: int) -> None:
+        """It came so long after the one before it, and its frame had been shown."""
+        self._note_gap(now_us, gap_us)
 
     def handle_skipped(self, now_us: int, deadlines_us: Mapping[int, int]) -> None:
         """A frame has come, and of these before it, by their ids, nothing has."""
@@ -73,7 +89,7 @@ class RepairTimer:
         self._unseen.pop(frame_id, None)
 
     def due(self, now_us: int, frames: Iterable[OpenFrame]) -> Iterator[Repair]:
-        """The requests whose time has come; none where the answers would come too late."""
+        """The requests whose time has come; none where the answers would come too late, and then the frame is settled."""
         for frame in frames:
             if frame.ask_at_us is not None and frame.ask_at_us <= now_us:
                 time_left_us = frame.deadline_us - now_us
@@ -82,6 +98,9 @@ class RepairTimer:
                     frame.repairs_asked += 1
                     for block, missing in frame.missing_shards():
                         yield Repair(frame.frame_id, block, missing, time_left_us)
+                else:
+                    quiet_us = max(SETTLE_MIN_US, self._longest_gap_us(now_us) * 3 // 2)
+                    frame.settled_at_us = None if frame.repairs_asked else frame.first_send_us + quiet_us
         for frame_id, unseen in list(self._unseen.items()):
             if unseen.ask_at_us <= now_us:
                 time_left_us = unseen.deadline_us - now_us
@@ -106,6 +125,23 @@ class RepairTimer:
     @property
     def _knows_path(self) -> bool:
         return self._round_trip is not None and self._round_trip.latest_rtt_us is not None
+
+    def _note_gap(self, now_us: int, gap_us: int) -> None:
+        """A gap within a frame has ended."""
+        if gap_us > self._gap_us:
+            self._set_gap(gap_us)
+        gaps = self._gaps
+        if gap_us < SETTLE_MIN_US // 2:
+            return  # most of them
+        while gaps and gaps[-1][1] <= gap_us:
+            gaps.pop()
+        gaps.append((now_us, gap_us))
+
+    def _longest_gap_us(self, now_us: int) -> int:
+        gaps = self._gaps
+        while gaps and gaps[0][0] < now_us - GAPS_WINDOW_US:
+            gaps.popleft()
+        return gaps[0][1] if gaps else 0
 
     def _set_gap(self, gap_us: int) -> None:
         self._gap_us = gap_us

@@ -6,6 +6,8 @@ goes on growing.
 
 from collections import deque
 from collections.abc import Sequence
+from math import sqrt
+from typing import NamedTuple
 
 from udpconf.limits import DATAGRAM_DEFAULT_BYTES, MS, SECOND
 from udpconf.proto.session import Session
@@ -13,9 +15,16 @@ from udpconf.proto.stats import Recent, SenderStats
 from udpconf.wire.frames import Feedback, VideoShard
 
 _LOSS_NOW_US = SECOND
+_NEWS_DEVIATIONS = 2.0
 IP_UDP_BYTES = 48  # of a datagram over IPv6; IPv4 takes 20 less
 # Half of a fall is believed after some 14 frames.
 _PARITY_SHARE_GAIN = 0.05
+
+
+class _Losses(NamedTuple):
+    packets: float
+    share: float
+    burst: float
 
 
 class SenderTotals:
@@ -100,19 +109,25 @@ class SenderTotals:
     def expected_loss(self, now_us: int) -> tuple[float, float]:
         """The share of packets that the path to the server loses, and in runs of how many on average.
 
-        Of the last 5 s and of the last one the worse: what has begun a second ago is to be met now.
+        Of the last 5 s; or of the last one, if more is lost in it than chance would explain: what has begun a second ago is
+        to be met now, but the worst second of five is no news. The losses of n packets of which the share p is lost, in
+        runs of b, vary by n p (1 - p) (2 b - 1) or so, and the last second is taken from twice their root on.
         """
-        return max(self._loss_in(self._loss, now_us), self._loss_in(self._loss_now, now_us))
+        lately, now = self._losses(self._loss, now_us), self._losses(self._loss_now, now_us)
+        varies = now.packets * lately.share * (1 - lately.share) * (2 * lately.burst - 1)
+        news = now.share * now.packets > lately.share * now.packets + _NEWS_DEVIATIONS * sqrt(varies)
+        return (now if news else lately)[1:]
 
-    def _loss_in(self, window: Recent, now_us: int) -> tuple[float, float]:
+    def _losses(self, window: Recent, now_us: int) -> _Losses:
         seen = self._feedback
         if seen is None:
-            return 0.0, 1.0
+            return _Losses(0, 0.0, 1.0)
         totals = (seen.packets_received, seen.packets_lost, seen.loss_runs)
         _, (received, lost, runs) = window.since(now_us, *totals)
         if lost <= 0 or received + lost <= 0:  # what was missing has come after all
-            return 0.0, 1.0
-        return lost / (received + lost), max(1.0, lost / runs) if runs > 0 else 1.0
+            return _Losses(max(0, received), 0.0, 1.0)
+        share = min(1.0, lost / (received + lost))
+        return _Losses(received + lost, share, max(1.0, lost / runs) if runs > 0 else 1.0)
 
     def snapshot(self, now_us: int, session: Session | None) -> SenderStats:
         """``counts``, filled in; it is the same object each time."""
@@ -127,7 +142,7 @@ class SenderTotals:
         stats.sent_kbps = grown * 8 / 1000 / seconds if seconds else 0.0
         if self._feedback is not None:
             seen = self._feedback
-            stats.server_loss_share, _ = self._loss_in(self._loss, now_us)
+            stats.server_loss_share = self._losses(self._loss, now_us).share
             stats.server_frames_whole = seen.frames_whole
             stats.server_frames_with_holes = seen.frames_with_holes
             stats.server_frames_skipped = seen.frames_skipped
