@@ -70,4 +70,7 @@ def decode_envelope_untrusted(datagram: bytes) -> Envelope:
     flags, destination_id, high, low = _HEADER.unpack_from(datagram)
     if not flags & PROTECTED_BIT or flags & _RESERVED_BITS:
         raise MalformedPacket("packet flags")
-    return Envelope(flags >> 5 & 3, _CHANNELS[flags >> 4 & 1], destination_id, high << 16 | low)
+    # As the call of the class, in half its time: one a packet.
+    return tuple.__new__(
+        Envelope, (flags >> 5 & 3, _CHANNELS[flags >> 4 & 1], destination_id, high << 16 | low)
+    )

@@ -357,7 +357,7 @@ def _decode_video(plaintext: bytes, at: int) -> VideoShard:
         raise MalformedPacket("intervals outside the picture")
     if shard_index >= data_shards and len(payload) <= PARITY_PREFIX_BYTES:
         raise MalformedPacket("parity of nothing")
-    return VideoShard(
+    fields = (
         stream,
         frame_id,
         block,
@@ -370,6 +370,7 @@ def _decode_video(plaintext: bytes, at: int) -> VideoShard:
         interval_count,
         payload,
     )
+    return tuple.__new__(VideoShard, fields)  # as the call of the class, in half its time: one a packet
 
 
 def _decode_audio(plaintext: bytes, at: int) -> tuple[AudioPacket, int]:
