@@ -5,7 +5,7 @@ import pytest
 from tests.pictures import picture
 from udpconf.frames import ReceivedFrame
 from udpconf.limits import FRAME_MAX_BYTES, MS, OPEN_FRAMES_MAX, SECOND, STREAM_REASSEMBLY_MAX_BYTES
-from udpconf.proto.jitter_buffer import OPEN_FRAMES_MIN, JitterBuffer
+from udpconf.proto.jitter_buffer import LOSSLESS_AFTER_US, OPEN_FRAMES_MIN, STALL_US, JitterBuffer
 from udpconf.proto.packetizer import packetize
 from udpconf.proto.playout import MARGIN_US
 from udpconf.proto.reassembly import ReassemblyBudget, ShardFate, StreamBudget
@@ -65,6 +65,41 @@ def test_a_frame_with_a_hole_waits_for_its_deadline_and_no_longer(buffer: Jitter
     (frame,) = drain(buffer)
     assert not frame.encoded.complete
     assert buffer.counters.frames_with_holes == 1
+
+
+def due_us_after(buffer: JitterBuffer, quiet_us: int) -> int:
+    """So long after the last gap a frame's end stays away; from its deadline on, when is it shown?"""
+    buffer.handle_gap(0)
+    last = 1 + quiet_us // FRAME_US
+    for frame_id in range(last):
+        feed(buffer, frame_id)
+    buffer.handle_timeout(last * FRAME_US + ONE_WAY_US - 1)
+    drain(buffer)
+    feed(buffer, last, lost=(len(shards_of(last)) - 1,))
+    at_us = buffer.poll_timeout()
+    assert at_us is not None
+    return at_us - (last * FRAME_US + ONE_WAY_US + MARGIN_US)
+
+
+def test_where_nothing_is_lost_a_late_end_is_waited_for(buffer: JitterBuffer) -> None:
+    assert due_us_after(buffer, LOSSLESS_AFTER_US) == STALL_US
+
+
+def test_soon_after_a_loss_it_is_not(buffer: JitterBuffer) -> None:
+    assert due_us_after(buffer, LOSSLESS_AFTER_US - SECOND) == 0
+
+
+def test_nor_when_a_later_packet_proves_it_lost(buffer: JitterBuffer) -> None:
+    due_us_after(buffer, LOSSLESS_AFTER_US)
+    at_us = buffer.poll_timeout()
+    assert at_us is not None
+    buffer.handle_gap(at_us - 1)
+    assert buffer.poll_timeout() == at_us - STALL_US
+
+
+def test_nor_with_a_latency_asked_for() -> None:
+    buffer = JitterBuffer(ReassemblyBudget(), 40 * MS)
+    assert due_us_after(buffer, LOSSLESS_AFTER_US) == 40 * MS - ONE_WAY_US - MARGIN_US
 
 
 def test_a_newer_whole_frame_lets_the_older_one_go_first(buffer: JitterBuffer) -> None:

@@ -202,6 +202,28 @@ def test_holes_that_nothing_can_fill_in_time_are_shown_when_the_datagrams_have_s
     assert receiving.now_us < captured_us + receiving.buffer.playout.target_us
 
 
+def test_holes_that_even_the_rest_of_the_frame_could_not_fill_are_shown_without_that_wait() -> None:
+    def quiet(*, last: bool) -> int:
+        """How long after all but one have come, the last one or another, the frame is shown; in tenths of a millisecond."""
+        receiving = warmed(latency_us=None)
+        for pause_us in (8 * MS, *[0] * 60):  # a path that paused within a frame, two seconds ago
+            data = shards_of(receiving.next_id())
+            captured_us = receiving.now_us
+            receiving.take(data[:1], captured_us, apart_us=pause_us)
+            receiving.take(data[1:], captured_us)
+            receiving.wait(33 * MS)
+        data = shards_of(receiving.next_id())
+        arrived_us, before = receiving.now_us, receiving.buffer.counters.frames_with_holes
+        receiving.take(data[:-1] if last else data[:2] + data[3:], arrived_us)
+        for tenth in range(1000):
+            if receiving.buffer.counters.frames_with_holes > before:
+                return tenth
+            receiving.wait(MS // 10)
+        raise AssertionError("never shown")
+
+    assert quiet(last=False) < quiet(last=True)
+
+
 def test_at_first_they_wait_for_their_deadline() -> None:
     receiving = Receiving(latency_us=None)
     for _ in range(3):

@@ -72,6 +72,11 @@ class _Block:
         self.decoded = False  # one attempt, or a peer with made-up parity could keep a core busy
 
     @property
+    def highest_index(self) -> int:
+        """Of those that have come."""
+        return max(max(self.data, default=0), max(self.parity, default=0))
+
+    @property
     def missing(self) -> int:
         """How many more shards, whichever, would give all of it."""
         return self.data_shards - len(self.data) - len(self.parity)
@@ -167,6 +172,14 @@ class OpenFrame:
             if needed > 0:
                 missing.append((number, needed))
         return missing
+
+    def may_become_whole(self, parity_shards: int) -> bool:
+        """By what has not come yet of its first send, if each block has so much parity and nothing is overtaken."""
+        return all(
+            block.missing <= block.data_shards + parity_shards - 1 - block.highest_index
+            for block in self._blocks.values()
+            if not block.decoded
+        )
 
     def encoded(self) -> EncodedFrame:
         """The frame as it stands. Intervals claimed twice by a hostile sender stay with the first claim in order."""

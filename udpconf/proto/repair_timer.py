@@ -18,6 +18,9 @@ _GAP_DECAY = 32
 # A frame that can only lose by waiting, as it is too late to ask, is shown with its holes when it has been quiet for half as long
 # again as the longest gap of so long. Asking too early costs a few bytes, showing too early costs the picture.
 GAPS_WINDOW_US = 4 * SECOND  # at most one of 120 frames then has a longer one
+# A frame for which even the rest of it would not be enough, with as much parity as the best of so many frames had, is shown
+# when the next request would be due.
+PARITY_KNOWN_FRAMES = 8
 # A frame is asked for so often, one of which nothing has come half as often, as perhaps nobody sent it.
 ASKED_MAX = 4
 # An answer is given this time at least: the other end is a program on a busy machine.
@@ -46,6 +49,9 @@ class RepairTimer:
         self._gaps: deque[tuple[int, int]] = (
             deque()
         )  # when and how long, both falling: the first is the longest
+        self._parity: deque[tuple[int, int]] = (
+            deque()
+        )  # frame id and how many, both falling: the first has the most
         self._begun = False
         self._unseen: dict[int, _Unseen] = {}  # by frame id
 
@@ -70,6 +76,15 @@ class RepairTimer:
             frame.ask_at_us = None
         elif answers_repair or not frame.repairs_asked:
             frame.ask_at_us = now_us + self.settle_us
+
+    def handle_parity(self, frame_id: int, place: int) -> None:
+        """The first, second, ... parity shard of a block has come, however little it was needed."""
+        parity = self._parity
+        while parity and parity[-1][1] <= place:
+            parity.pop()
+        parity.append((frame_id, place))
+        while parity[0][0] < frame_id - PARITY_KNOWN_FRAMES:
+            parity.popleft()
 
     def handle_straggler(self, now_us: int, gap_us: int) -> None:
         """It came so long after the one before it, and its frame had been shown."""
@@ -98,9 +113,8 @@ class RepairTimer:
                     frame.repairs_asked += 1
                     for block, missing in frame.missing_shards():
                         yield Repair(frame.frame_id, block, missing, time_left_us)
-                else:
-                    quiet_us = max(SETTLE_MIN_US, self._longest_gap_us(now_us) * 3 // 2)
-                    frame.settled_at_us = None if frame.repairs_asked else frame.first_send_us + quiet_us
+                elif not frame.repairs_asked:
+                    frame.settled_at_us = self._settled_at_us(now_us, frame)
         for frame_id, unseen in list(self._unseen.items()):
             if unseen.ask_at_us <= now_us:
                 time_left_us = unseen.deadline_us - now_us
@@ -125,6 +139,13 @@ class RepairTimer:
     @property
     def _knows_path(self) -> bool:
         return self._round_trip is not None and self._round_trip.latest_rtt_us is not None
+
+    def _settled_at_us(self, now_us: int, frame: OpenFrame) -> int:
+        """When a frame is shown that it is too late to ask for, unless something comes."""
+        parity_shards = self._parity[0][1] if self._parity else 0
+        if not frame.may_become_whole(parity_shards):
+            return now_us
+        return frame.first_send_us + max(SETTLE_MIN_US, self._longest_gap_us(now_us) * 3 // 2)
 
     def _note_gap(self, now_us: int, gap_us: int) -> None:
         """A gap within a frame has ended."""

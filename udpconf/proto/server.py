@@ -191,6 +191,8 @@ class ServerEndpoint:
             if type(frame) is not VideoShard:
                 self._handle_frame(now_us, client, path, address, frame)
             elif client.sends_video:
+                if (gap_us := client.session.main_gap_us) is not None:
+                    client.frames.handle_gap(gap_us)
                 capture_us = client.session.round_trip.to_local_us(frame.capture_us, now_us)
                 client.frames.handle_shard(now_us, frame, capture_us)
                 if not frame.answers_repair:

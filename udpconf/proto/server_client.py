@@ -46,6 +46,7 @@ class ServerClient:
         self.sends_video = self.sends_audio = False  # what it offered
         self.latency_us = 0  # what it asked for
         self.frames = JitterBuffer(budget, latency_us, session.round_trip)
+        self.frames.handle_gap(now_us)
         self.trains = TrainWatch()
         self.audio = AudioDepacketizer()
         self._timeout_us: int | None = None  # what poll_timeout said, until something happens

@@ -53,6 +53,7 @@ class _ChannelState:
     """One channel's number spaces, ours and theirs."""
 
     __slots__ = (
+        "gap_us",
         "gaps",
         "header_start",
         "highest",
@@ -71,6 +72,7 @@ class _ChannelState:
         self.highest: int | None = None
         self.received = 0
         self.gaps = 0  # between packet numbers, when they came; reordering may have filled one since
+        self.gap_us: int | None = None  # when the last one was seen
         self.window = ReplayWindow()
 
 
@@ -129,6 +131,7 @@ class Session:
         if state.highest is None or number > state.highest:
             if state.highest is not None and number > state.highest + 1:
                 state.gaps += 1
+                state.gap_us = now_us
             state.highest = number
         self.last_heard_us = now_us
         counters.packets_received += 1
@@ -260,6 +263,11 @@ class Session:
     def loss_runs(self) -> int:
         """In how many gaps they are missing, roughly: reordering makes gaps as well."""
         return self._channels[Channel.MAIN].gaps
+
+    @property
+    def main_gap_us(self) -> int | None:
+        """When a main-channel packet last came before others that were sent before it."""
+        return self._channels[Channel.MAIN].gap_us
 
     @property
     def main_received(self) -> int:
