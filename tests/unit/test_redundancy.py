@@ -12,9 +12,7 @@ from udpconf.proto.erasure_code import SHARDS_PER_BLOCK_MAX
 from udpconf.proto.redundancy import (
     AREA_PRICE,
     AREA_PRICE_POWER,
-    AREA_PRICE_RISE,
     LOSS_MIN,
-    LOST_AREA_RISE,
     LOST_FRAME,
     PRICE,
     PRICE_RISE,
@@ -63,14 +61,13 @@ def test_the_expected_area_is_that_of_all_patterns_of_losses(
 def test_no_other_number_of_shards_is_worth_more(seed: int) -> None:
     rng = random.Random(seed)
     # Of the shares of loss for which decisions are worked out.
-    data_shards, loss, burst = rng.randint(1, 14), exp(-rng.randint(5, 60) / 10), rng.choice([1.0, 2.0, 6.0])
+    data_shards, loss, burst = rng.randint(1, 14), exp(-rng.randint(5, 58) / 10), rng.choice([1.0, 2.0, 6.0])
     chosen = parity_count(data_shards, loss, burst)
 
     def worth(parity: int) -> float:
         overhead = parity / data_shards
-        price = AREA_PRICE * (overhead + AREA_PRICE_RISE * float(overhead**AREA_PRICE_POWER))
-        lost = 1 - fresh_share(data_shards, parity, loss, burst)
-        return -lost - LOST_AREA_RISE * lost**2 - price
+        price = AREA_PRICE * float(overhead**AREA_PRICE_POWER)
+        return fresh_share(data_shards, parity, loss, burst) - price
 
     assert worth(chosen) == max(worth(parity) for parity in range(data_shards + 1)), seed
 
@@ -80,13 +77,14 @@ def test_nothing_is_bought_where_nothing_is_lost() -> None:
     assert parity_count(128, LOSS_MIN / 2) == 0
 
 
-@pytest.mark.parametrize(("loss", "shards"), [(0.02, 1), (0.05, 2), (0.1, 3), (0.2, 4)])
-def test_ten_shards_are_protected_in_proportion(loss: float, shards: int) -> None:
-    assert parity_count(10, loss) == shards
+@pytest.mark.parametrize(("loss", "shards"), [(0.01, 1), (0.02, 1), (0.03, 2), (0.05, 2), (0.1, 3), (0.2, 5)])
+def test_thirteen_shards_are_protected_in_proportion(loss: float, shards: int) -> None:
+    assert parity_count(13, loss) == shards
 
 
 def test_long_bursts_are_hardly_fought_with_the_parity_of_one_frame() -> None:
-    assert parity_count(10, 0.1, burst=5) == 2  # three without bursts
+    assert parity_count(13, 0.1) == 3
+    assert parity_count(13, 0.1, burst=5) == 2
     assert parity_count(10, 0.05, burst=8) == 0
 
 

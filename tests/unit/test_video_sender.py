@@ -203,3 +203,14 @@ def test_an_answer_does_not_break_the_ceiling() -> None:
     assert len(sending.ask(19, 40)) < 40
     sending.now_us += SECOND
     assert len(sending.ask(18, 40)) == 40
+
+
+@pytest.mark.parametrize(("loss", "rows", "small"), [(0.0, 10, False), (0.05, 10, True), (0.05, 40, False)])
+def test_only_a_picture_of_few_datagrams_is_cut_smaller_and_only_where_much_is_lost(
+    loss: float, rows: int, small: bool
+) -> None:
+    sending = Sending()
+    if loss:
+        sending.loses(loss)
+    sending.frame(1, rows=rows)
+    assert sending.sender.small_datagrams is small

@@ -26,7 +26,7 @@ from udpconf.proto.room import Room
 from udpconf.proto.sender_totals import IP_UDP_BYTES, SenderTotals
 from udpconf.proto.session import Session
 from udpconf.proto.stats import SenderStats
-from udpconf.proto.video_sender import VideoSender
+from udpconf.proto.video_sender import SMALL_DATAGRAM_BYTES, VideoSender
 from udpconf.wire.control import (
     RESUME_SECRET_BYTES,
     Bye,
@@ -227,6 +227,8 @@ class ClientEndpoint:
     def segment_max_bytes(self) -> int:
         """The largest segment that fits a datagram on this path; any thread may read it."""
         session = self._session
+        if self._video.small_datagrams:
+            return shard_payload_bytes(SMALL_DATAGRAM_BYTES)
         return shard_payload_bytes(DATAGRAM_DEFAULT_BYTES if session is None else session.datagram_bytes)
 
     @property

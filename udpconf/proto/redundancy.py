@@ -27,22 +27,19 @@ from math import exp, log
 
 from udpconf.proto.erasure_code import SHARDS_PER_BLOCK_MAX
 
-# What an overhead x = f / k costs where parity has to do it all, in shares of the picture: AREA_PRICE * (x + AREA_PRICE_RISE *
-# x^2.5). And what it is to save: of a picture, the lost share r counts as r + LOST_AREA_RISE * r^2, so that a path on which much is
-# lost is worth more bytes than one on which little is. Chosen so that with ten data shards one parity shard is bought at 1 to
-# 4 % of independent loss, two at 5 %, three at 10 %, four at 20 %, and two at 10 % in runs of five.
-AREA_PRICE = 0.03
-AREA_PRICE_RISE = 21
+# What an overhead x = f / k costs where parity has to do it all, in shares of the picture: AREA_PRICE * x^2.5. Chosen so that with
+# thirteen data shards one parity shard is bought at 0.3 to 2 % of independent loss, two at 3 to 5 %, five at 20 %, and two at
+# 7 to 12 % in runs of five.
+AREA_PRICE = 0.6
 AREA_PRICE_POWER = 2.5
-LOST_AREA_RISE = 4.5
 # The same where there is time to ask.
 PRICE = 0.10
 PRICE_RISE = 1.5
 # What a frame costs that is not whole though there was time to ask: more than its hole, since who spends time on wholeness
 # wants it. Chosen with the figures of docs/recovery.md.
 LOST_FRAME = 1.5
-# Below this nothing is bought anyway, for blocks of 128 as well.
-LOSS_MIN = 0.001
+# Below this nothing is bought: one shard more for twelve would cost 8 % of the bytes.
+LOSS_MIN = 0.003
 LOSS_MAX = 0.9
 BURST_MAX = 50.0
 # Decisions are worked out for shares of loss a tenth apart and for bursts half a packet apart, and kept.
@@ -113,9 +110,8 @@ def _best(data_shards: int, loss: float, burst: float, rounds: int) -> int:
             cost = PRICE * (overhead + PRICE_RISE * overhead**2)
             value = LOST_FRAME - _cost_to_go(chances, parity, data_shards, loss, burst, rounds) - cost
         else:
-            cost = AREA_PRICE * (overhead + AREA_PRICE_RISE * overhead**AREA_PRICE_POWER)
-            lost = 1 - fresh_area(parity, chances)
-            value = 1 - lost - LOST_AREA_RISE * lost**2 - cost
+            cost = AREA_PRICE * overhead**AREA_PRICE_POWER
+            value = fresh_area(parity, chances) - cost
         if value > best_value:
             best, best_value = parity, value
         # More parity cannot be worth it: a whole frame would not pay for what it costs by now.

@@ -7,7 +7,7 @@ were lost (incremental redundancy; hybrid ARQ of type II).
 from collections import OrderedDict
 
 from udpconf.frames import EncodedFrame
-from udpconf.limits import DATAGRAM_DEFAULT_BYTES, FRAME_MAX_BYTES, MS
+from udpconf.limits import DATAGRAM_DEFAULT_BYTES, DATAGRAM_MAX_BYTES, FRAME_MAX_BYTES, MS
 from udpconf.proto.erasure_code import SHARDS_PER_BLOCK_MAX, ErasureCode
 from udpconf.proto.pacer import Pacer
 from udpconf.proto.packetizer import packetize
@@ -28,6 +28,12 @@ FRAMES_KEPT = 64
 BYTES_KEPT = 2 * FRAME_MAX_BYTES
 # Repair may fill a second up to this share of the ceiling: the frames of the second vary in size.
 _REPAIR_CEILING = 0.95
+# Where parity has to do it all against so much loss, a picture of few datagrams goes in more and smaller ones: parity then comes
+# in finer steps, and the larger block saves more with the same bytes. By arithmetic, at 5 % of loss 12 kB in datagrams of 1452
+# bytes come out fresh by 99.5 % with 28 % of overhead, headers included, or by 98.0 % with 16; of 1100, by 99.2 % with 24.
+SMALL_DATAGRAMS_LOSS = 0.01
+SMALL_DATAGRAM_BYTES = 1100
+FEW_DATAGRAMS = 20
 # From here on what is lost is what the path's queue had no room for, and more would only make it longer.
 STANDING_QUEUE_US = 30 * MS
 
@@ -55,6 +61,7 @@ class VideoSender:
 
     Attributes:
         path: what is known of the path's rate and queue.
+        small_datagrams: the next picture should be cut for SMALL_DATAGRAM_BYTES; any thread may read it.
     """
 
     def __init__(self, max_bitrate_kbps: int, totals: SenderTotals, *, recovery: bool = True) -> None:
@@ -68,6 +75,7 @@ class VideoSender:
         self._sent: OrderedDict[int, _SentFrame] = OrderedDict()
         self._sent_bytes = 0
         self._queue_stood = False
+        self.small_datagrams = False
 
     # --- inputs ---
 
@@ -86,6 +94,8 @@ class VideoSender:
         if protect:
             rounds = _rounds(self._totals.repair_time_us, round_trip)
             parity = frame_parity(self._code, data, *loss, rounds)
+            few = encoded.coded_size < FEW_DATAGRAMS * DATAGRAM_MAX_BYTES
+            self.small_datagrams = few and not rounds and loss[0] >= SMALL_DATAGRAMS_LOSS
         self._totals.frame_sent(data, parity)
         self._pacer.push(map(encode_video, (*data, *parity)))
         if self._recovery:
