@@ -139,3 +139,15 @@ def test_an_address_of_somebody_else_cannot_be_listened_on() -> None:
 def test_the_granted_buffers_are_reported(server: UdpSocket) -> None:
     assert server.receive_buffer_bytes > 0
     assert server.send_buffer_bytes > 0
+
+
+def test_what_the_kernel_has_no_room_for_is_counted(server: UdpSocket, client: UdpSocket) -> None:
+    assert server.kernel_drops == 0
+    sent = 0
+    while not server.kernel_drops and sent < 100_000:
+        sent += client.send(bytes(1200), ("127.0.0.1", server.port))
+    taken = 0
+    while batch := list(server.receive_batch()):
+        taken += len(batch)
+    assert server.kernel_drops > 0
+    assert taken + server.kernel_drops == sent

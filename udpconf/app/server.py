@@ -168,6 +168,9 @@ class Server:
             decoder = self._decoders.get(client_id)
             stats.frames_decoded = 0 if decoder is None else decoder.frames_decoded
             stats.frames_replaced = self._frames.replaced(client_id)
+            stats.packets_dropped_by_kernel = self._network.kernel_drops(core.MAIN_PATH)
+            if stats.audio_port:
+                stats.packets_dropped_by_kernel += self._network.kernel_drops(stats.audio_port)
             delay_us, sound_us = self._video_delay_us.get(client_id), self._sound.audio_delay_us(client_id)
             stats.video_delay_ms = None if delay_us is None else delay_us / MS
             stats.audio_delay_ms = None if sound_us is None else sound_us / MS

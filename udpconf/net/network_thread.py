@@ -196,6 +196,11 @@ class NetworkThread(Generic[P, E]):
             total.update(udp_socket.counters)
         return total
 
+    def kernel_drops(self, path: int) -> int:
+        """Datagrams for this path that the kernel had no room for, since its socket was opened."""
+        udp_socket = self._paths.get(path)
+        return 0 if udp_socket is None else udp_socket.kernel_drops
+
     # --- the loop ----------------------------------------------------------------------------------------------------
 
     def _run(self) -> None:

@@ -33,6 +33,9 @@ _SEND_WAIT_S = 0.002
 _IP_MTU_DISCOVER, _IPV6_MTU_DISCOVER = 10, 23
 _PMTUDISC_PROBE = 3
 _SIOCGIFADDR = 0x8915  # <linux/sockios.h>
+_SO_MEMINFO = 55  # <asm-generic/socket.h>; nine u32 by <linux/sock_diag.h>
+_SK_MEMINFO = struct.Struct("9I")
+_SK_MEMINFO_DROPS = 8
 # RFC 8837: AF41 for interactive video, EF for sound. Wi-Fi maps them to its video and voice queues.
 _AF41, _EF = 34 << 2, 46 << 2
 
@@ -115,6 +118,16 @@ class UdpSocket:
     def host(self) -> str:
         """The local address, as numbers."""
         return str(self._socket.getsockname()[0])
+
+    @property
+    def kernel_drops(self) -> int:
+        """Datagrams that the receive buffer had no room for, since the socket was opened; 0 elsewhere than on Linux."""
+        if sys.platform != "linux":
+            return 0
+        with contextlib.suppress(OSError, struct.error):  # closed meanwhile; a kernel before 4.12
+            told = self._socket.getsockopt(socket.SOL_SOCKET, _SO_MEMINFO, _SK_MEMINFO.size)
+            return int(_SK_MEMINFO.unpack(told)[_SK_MEMINFO_DROPS])
+        return 0
 
     def receive_batch(self) -> Iterator[tuple[bytes, Address]]:
         """Give the datagrams that wait, at most RECEIVE_BATCH looks; empty, oversize and failed ones count as looks."""

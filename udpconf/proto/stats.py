@@ -116,6 +116,7 @@ class ClientStats:
     audio_frames_duplicate: int = 0
     audio_port: int = 0
     # Filled in by the application: what happened behind the protocol.
+    packets_dropped_by_kernel: int = 0  # on the main port, all clients', and on the sound port of this one
     frames_decoded: int = 0
     frames_replaced: int = 0  # a newer one came before the application took it
     audio_frames_concealed: int = 0
