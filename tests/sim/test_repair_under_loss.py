@@ -88,3 +88,18 @@ def test_frames_that_are_paced_are_not_asked_for_while_they_come(ceiling_kbps: i
     (seen,) = conversation.server.stats(0).values()
     assert seen.frames_whole == 75
     assert seen.repairs_asked <= 1  # before the path was known
+
+
+def test_the_rates_by_kind_add_up_to_what_is_sent() -> None:
+    way = LinkConditions(delay_us=20 * MS, loss=loss_model(0.1))
+    conversation = Conversation(up=way, down=way)
+    peer = conversation.join(
+        ClientConfig("five words make a key", "cam", null_cipher=True, latency_us=150 * MS)
+    )
+    conversation.stream(peer, seconds=10)
+    conversation.talk(peer, seconds=10)
+    conversation.run(10)
+    rates = peer.endpoint.stats(conversation.now_us + peer.clock_offset_us)
+    by_kind = (rates.picture_kbps, rates.parity_kbps, rates.repair_kbps, rates.sound_kbps)
+    assert min(rates.picture_kbps, rates.repair_kbps, rates.sound_kbps) > 0
+    assert 0.97 * rates.sent_kbps <= sum(by_kind) <= 1.01 * rates.sent_kbps

@@ -107,7 +107,7 @@ class ClientEndpoint:
         datagram = self._session.seal(Channel.AUDIO, packet)
         self._transmits.append(Transmit(path, None, datagram))
         self._video.path.handle_sent_beside(now_us, len(datagram) + IP_UDP_BYTES)
-        self._totals.counts.audio_frames_sent += 1
+        self._totals.sound_sent(len(datagram))
 
     def set_latency(self, now_us: int, latency_us: int | None) -> None:
         """Ask for that from now on, in later sessions as well; None: as early as the path allows."""

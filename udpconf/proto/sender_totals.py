@@ -12,10 +12,11 @@ from typing import NamedTuple
 from udpconf.limits import DATAGRAM_DEFAULT_BYTES, MS, SECOND
 from udpconf.proto.session import Session
 from udpconf.proto.stats import Recent, SenderStats
-from udpconf.wire.frames import Feedback, VideoShard
+from udpconf.wire.frames import SHARD_PAYLOAD_BYTES, Feedback, VideoShard
 
 _LOSS_NOW_US = SECOND
 _NEWS_DEVIATIONS = 2.0
+_SHARD_OVERHEAD_BYTES = DATAGRAM_DEFAULT_BYTES - SHARD_PAYLOAD_BYTES
 IP_UDP_BYTES = 48  # of a datagram over IPv6; IPv4 takes 20 less
 # Half of a fall is believed after some 14 frames.
 _PARITY_SHARE_GAIN = 0.05
@@ -43,7 +44,9 @@ class SenderTotals:
         self._feedback: Feedback | None = None
         self._earlier_bytes = self._earlier_packets = 0  # of the sessions before this one
         self._parity_share = self._repair_share = 0.0
-        self._repair_bytes = 0  # since the last frame
+        self._new_repair_bytes = 0  # since the last frame
+        # In all, as UDP payload.
+        self._picture_bytes = self._parity_bytes = self._repair_bytes = self._sound_bytes = 0
         self._second: deque[tuple[int, int]] = (
             deque()
         )  # of the last second: when, and what had been sent by then
@@ -63,11 +66,14 @@ class SenderTotals:
         self.counts.data_shards_sent += len(data)
         self.counts.parity_shards_sent += len(parity)
         data_bytes = sum(len(shard.payload) for shard in data)
-        share = sum(len(shard.payload) for shard in parity) / data_bytes
+        parity_bytes = sum(len(shard.payload) for shard in parity)
+        self._picture_bytes += data_bytes + _SHARD_OVERHEAD_BYTES * len(data)
+        self._parity_bytes += parity_bytes + _SHARD_OVERHEAD_BYTES * len(parity)
+        share = parity_bytes / data_bytes
         falling = self._parity_share + (share - self._parity_share) * _PARITY_SHARE_GAIN
         self._parity_share = max(share, falling)
-        self._repair_share += (self._repair_bytes / data_bytes - self._repair_share) * _PARITY_SHARE_GAIN
-        self._repair_bytes = 0
+        self._repair_share += (self._new_repair_bytes / data_bytes - self._repair_share) * _PARITY_SHARE_GAIN
+        self._new_repair_bytes = 0
 
     @property
     def parity_share(self) -> float:
@@ -86,7 +92,13 @@ class SenderTotals:
         """In answer to one request."""
         self.counts.repairs_asked += 1
         self.counts.repair_shards_sent += len(shards)
-        self._repair_bytes += sum(len(shard.payload) for shard in shards)
+        payload_bytes = sum(len(shard.payload) for shard in shards)
+        self._new_repair_bytes += payload_bytes
+        self._repair_bytes += payload_bytes + _SHARD_OVERHEAD_BYTES * len(shards)
+
+    def sound_sent(self, datagram_bytes: int) -> None:
+        self.counts.audio_frames_sent += 1
+        self._sound_bytes += datagram_bytes
 
     def handle_feedback(self, now_us: int, feedback: Feedback) -> None:
         self._feedback = feedback
@@ -99,7 +111,7 @@ class SenderTotals:
 
     def mark(self, now_us: int, session: Session) -> None:
         """Now and then, for the rate of the last seconds."""
-        self._recent.mark(now_us, self._bytes_sent(session))
+        self._recent.mark(now_us, self._bytes_sent(session), *self._by_kind())
 
     @property
     def repair_time_us(self) -> int:
@@ -138,8 +150,10 @@ class SenderTotals:
         if session is not None:
             rtt_us = session.round_trip.latest_rtt_us
             stats.rtt_ms = None if rtt_us is None else session.round_trip.smoothed_rtt_us / MS
-        seconds, (grown,) = self._recent.since(now_us, stats.bytes_sent)
-        stats.sent_kbps = grown * 8 / 1000 / seconds if seconds else 0.0
+        seconds, grown = self._recent.since(now_us, stats.bytes_sent, *self._by_kind())
+        per_second = 8 / 1000 / seconds if seconds else 0.0
+        rates = (size * per_second for size in grown)
+        stats.sent_kbps, stats.picture_kbps, stats.parity_kbps, stats.repair_kbps, stats.sound_kbps = rates
         if self._feedback is not None:
             seen = self._feedback
             stats.server_loss_share = self._losses(self._loss, now_us).share
@@ -148,6 +162,9 @@ class SenderTotals:
             stats.server_frames_skipped = seen.frames_skipped
             stats.server_playout_delay_ms = seen.playout_delay_us / MS
         return stats
+
+    def _by_kind(self) -> tuple[int, int, int, int]:
+        return self._picture_bytes, self._parity_bytes, self._repair_bytes, self._sound_bytes
 
     def _bytes_sent(self, session: Session | None) -> int:
         return self._earlier_bytes + (0 if session is None else session.counters.bytes_sent)

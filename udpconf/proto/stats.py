@@ -135,6 +135,10 @@ class SenderStats:
     packets_sent: int = 0
     bytes_sent: int = 0
     sent_kbps: float = 0.0
+    picture_kbps: float = 0.0
+    parity_kbps: float = 0.0
+    repair_kbps: float = 0.0
+    sound_kbps: float = 0.0
     datagram_bytes: int = DATAGRAM_DEFAULT_BYTES  # the largest that the path is known to carry, UDP payload
     frames_sent: int = 0
     data_shards_sent: int = 0
