@@ -22,6 +22,7 @@ def test_on_a_steady_path_it_is_the_paths_delay_and_a_margin() -> None:
     playout = PlayoutDelay()
     feed(playout, 0, 200, 25 * MS)
     assert playout.target_us == 25 * MS + MARGIN_US
+    assert playout.jitter_us == 0
 
 
 def test_one_outlier_among_many_frames_does_not_move_it_but_a_few_do() -> None:
@@ -31,6 +32,7 @@ def test_one_outlier_among_many_frames_does_not_move_it_but_a_few_do() -> None:
     assert playout.target_us == 10 * MS + MARGIN_US
     feed(playout, 111, 2, 80 * MS)
     assert playout.target_us == 80 * MS + MARGIN_US
+    assert playout.jitter_us == 70 * MS
 
 
 def test_a_late_datagram_of_a_frame_already_counted_raises_that_frames_sample() -> None:

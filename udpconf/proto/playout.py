@@ -72,6 +72,12 @@ class PlayoutDelay:
         return min(delays[int(QUANTILE * len(delays))] + MARGIN_US, TARGET_MAX_US)
 
     @property
+    def jitter_us(self) -> int:
+        """How much longer the slowest of a hundred frames of the last seconds took than the fastest; 0 before the first."""
+        delays = self._delays_us
+        return delays[int(QUANTILE * len(delays))] - delays[0] if delays else 0
+
+    @property
     def typical_us(self) -> int:
         """Capture to last datagram of a frame, the median of the last seconds; 0 before the first frame."""
         return self._delays_us[len(self._delays_us) // 2] if self._delays_us else 0

@@ -153,6 +153,7 @@ class ServerClient:
             shards_recovered=video.shards_recovered,
             repairs_asked=video.repairs_asked,
             playout_delay_ms=self.frames.target_us / MS,
+            jitter_ms=self.frames.playout.jitter_us / MS,
             audio_frames_received=audio.frames_received,
             audio_frames_from_copies=audio.frames_from_copies,
             audio_frames_duplicate=audio.frames_duplicate,

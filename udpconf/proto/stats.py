@@ -111,6 +111,7 @@ class ClientStats:
     shards_recovered: int = 0
     repairs_asked: int = 0
     playout_delay_ms: float = 0.0
+    jitter_ms: float = 0.0
     audio_frames_received: int = 0
     audio_frames_from_copies: int = 0
     audio_frames_duplicate: int = 0
