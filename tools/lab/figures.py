@@ -104,6 +104,7 @@ def figures(plan: Plan, originals: NDArray[np.uint8]) -> dict[str, Any]:
         "ideal_share": _rounded(len(ideal) / len(notes.measured), 4),
         "psnr_db": _rounded(_mean([look[1] for look in looks]), 2),
         "ssim": _rounded(_mean([look[2] for look in looks]), 4),
+        "ssim_loss_free": _rounded(_mean([look[3] for look in looks]), 4),
         **_sound(notes),
         **_wire(notes, forward),
         "sender_cpu_percent": _sender_cpu(notes),
@@ -164,15 +165,21 @@ def _ideal_latencies_us(notes: RunNotes, forward: Ints) -> dict[int, int]:
     }
 
 
-def _looks(notes: RunNotes, originals: NDArray[np.uint8]) -> list[tuple[int, float, float]]:
-    """(capture time, PSNR, SSIM) of the pictures that were kept."""
+def _looks(notes: RunNotes, originals: NDArray[np.uint8]) -> list[tuple[int, float, float, float]]:
+    """(capture time, PSNR, SSIM, SSIM to what a path that loses nothing would have shown) of the pictures that were kept."""
     result = []
     numbers = {frame.row: frame.number for frame in notes.in_window()}
     for kept, image in enumerate(notes.received["kept"]):
         number = numbers.get(kept * notes.plan.sample_every)
         if number is not None:
-            shown, original = barcode.content(image), barcode.content(originals[number % len(originals)])
-            look = quality.psnr_db(shown, original), quality.ssim(shown, original)
+            picture = originals[number % len(originals)]
+            shown, original = barcode.content(image), barcode.content(picture)
+            loss_free = barcode.content(quality.compressed(picture, notes.plan.quality))
+            look = (
+                quality.psnr_db(shown, original),
+                quality.ssim(shown, original),
+                quality.ssim(shown, loss_free),
+            )
             result.append((notes.captures[number], *look))
     return result
 
@@ -251,7 +258,7 @@ def _cpu_percent(marks: list[tuple[int, int]]) -> float | None:
     return _rounded(100 * (marks[-1][1] - marks[0][1]) / (marks[-1][0] - marks[0][0]), 2)
 
 
-def _timeline(notes: RunNotes, looks: list[tuple[int, float, float]]) -> dict[str, Any]:
+def _timeline(notes: RunNotes, looks: list[tuple[int, float, float, float]]) -> dict[str, Any]:
     """Twice a second, by the time of capture or of sending; None where there is nothing to tell."""
     count = -(-(notes.to_us - notes.from_us) // BIN_US)
 

@@ -21,6 +21,12 @@ def psnr_db(shown: Grey, original: Grey) -> float:
     return min(PSNR_MAX_DB, 10 * float(np.log10(255**2 / error))) if error > 0 else PSNR_MAX_DB
 
 
+def compressed(image: Grey, jpeg_quality: int) -> Grey:
+    """What is left of a uint8[h, w] after JPEG at this quality, 1..100."""
+    _, encoded = cv2.imencode(".jpg", image, [cv2.IMWRITE_JPEG_QUALITY, jpeg_quality])
+    return np.asarray(cv2.imdecode(encoded, cv2.IMREAD_GRAYSCALE), np.uint8)
+
+
 def ssim(shown: Grey, original: Grey) -> float:
     """Mean structural similarity of two uint8[h, w]; 1 is identical."""
 

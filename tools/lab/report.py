@@ -72,6 +72,13 @@ QUALITY_COLUMNS = (
         "luma of the frames shown against those taken, mean; above 40 hardly visible",
     ),
     Column("SSIM", "ssim", 3, 1, "the same as structural similarity, 1 is identical"),
+    Column(
+        "SSIM to loss-free",
+        "ssim_loss_free",
+        4,
+        1,
+        "the same against the picture compressed at the quality asked for",
+    ),
     Column("sound p50, ms", "sound_p50_ms", 0, -1, "mouth to ear, median of the chirps that were heard"),
     Column("sound concealed, %", "sound_concealed", 1, -1, "of the 10 ms blocks: invented or stretched", 100),
     Column(
