@@ -20,6 +20,7 @@ class Road:
     def __init__(self, bps: float, *, delay_us: int = 20 * MS, queue_us: int = 300 * MS) -> None:
         self.bps, self.delay_us, self.queue_us = bps, delay_us, queue_us
         self.jitter: Callable[[], int] = lambda: 0
+        self.keep_order = True
         self.loss: Callable[[], bool] = lambda: False
         self.policer_bps: float | None = None
         self.bucket_bytes = 20_000.0
@@ -55,8 +56,10 @@ class Road:
             if self.loss() or start_us - self.now_us > self.queue_us or not self._is_let_through():
                 continue
             self.free_us = start_us + int(PACKET_BYTES * 8 * SECOND / self.bps)
-            self.arrived_us = max(self.arrived_us, self.free_us + self.delay_us + self.jitter())
-            self.came.append((self.arrived_us, number, self.frame_id))
+            at_us = self.free_us + self.delay_us + self.jitter()
+            self.arrived_us = max(self.arrived_us, at_us)
+            self.came.append((self.arrived_us if self.keep_order else at_us, number, self.frame_id))
+        self.came.sort()
         self.frame_id += 1
 
     def _is_let_through(self) -> bool:
@@ -78,7 +81,7 @@ class Road:
             self.received += 1
             self.highest = max(self.highest, number)
             clock_us = at_us - 1000 * SECOND + SERVER_CLOCK_US
-            self.watch.handle_packet(clock_us, number, frame_id)
+            self.watch.handle_packet(clock_us, self.highest, frame_id)
             if (train := self.watch.take_urgent()) is not None:
                 self.told.append((at_us + self.delay_us, Train(*(v & 0xFFFFFFFF for v in train))))
         if self.frame_id % 6 == 0:

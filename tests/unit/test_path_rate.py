@@ -76,6 +76,31 @@ def test_jitter_is_no_bottleneck(seed: int) -> None:
     assert road.path.target_bps(road.now_us) >= 2.5e6
 
 
+@pytest.mark.parametrize("seed", range(5))
+def test_the_jitter_of_a_mobile_network_is_no_queue(seed: int) -> None:
+    rng = random.Random(seed)
+    road = Road(12e6, delay_us=60 * MS)
+    shift = 0.0
+
+    def wander() -> int:
+        nonlocal shift
+        shift = 0.8 * shift + 0.6 * rng.gauss(0, 8 * MS)
+        return int(shift)
+
+    road.jitter = wander
+    road.frames(2, want_bps=6e6)
+    assert min(road.frames(10, want_bps=6e6)) * PACKET_BYTES * 8 * 30 > 5.5e6
+
+
+@pytest.mark.parametrize("seed", range(5))
+def test_packets_that_overtake_each_other_tell_no_rate(seed: int) -> None:
+    rng = random.Random(seed)
+    road = Road(100e6)
+    road.keep_order = False
+    road.jitter = lambda: rng.randrange(100 * MS)
+    assert sum(road.frames(10, want_bps=3e6)) * PACKET_BYTES * 8 / 10 > 2.7e6
+
+
 @pytest.mark.parametrize("share", [0.05, 0.2])
 def test_loss_is_no_bottleneck(share: float) -> None:
     rng = random.Random(1)

@@ -32,6 +32,8 @@ SPREAD_MIN_US = 5 * MS
 # Of an even train, the longest gap is hardly more than the mean; a lost packet doubles one.
 GAP_RATIO_MAX = 3.0
 TRAIN_PACKETS_MIN = 3
+# Of its packets, so many came and in order; where most are overtaken it is jitter that spreads them.
+IN_ORDER_MIN = 2 / 3
 # So many that differ by no more than this factor agree.
 AGREEING = 3
 AGREEMENT = 1.4
@@ -47,6 +49,10 @@ AMPLE = 10
 QUEUE_MIN_US = 15 * MS
 # No queue is that long: one of the clocks stood still, as they do while a machine sleeps.
 QUEUE_IMPOSSIBLE_US = 5 * SECOND
+# Nor is so many times what the delays of trains differ by, at the mean of some: 0 to 2.5 times is all that normal jitter
+# spans above its mean, and as much below it.
+QUEUE_PER_JITTER = 5.0
+JITTER_GAIN = 1 / 16
 # After a cut, a queue has to be longer by this factor to be one that grows; it is forgotten in some 10 s.
 QUEUE_RISE = 1.2
 QUEUE_FORGET_US = 10 * SECOND
@@ -128,6 +134,8 @@ class PathRate:
         self._beside_bps, self._beside_us = 0.0, 0
         self._queue_min_us = float(QUEUE_MIN_US)
         self._queued_train: int | None = None  # the train that found a queue
+        self._jitter_us = 0.0  # by how much the delays of two trains differ, smoothed
+        self._queue_before = (-1, 0)  # train, found by it
 
     # --- inputs ---
 
@@ -171,7 +179,8 @@ class PathRate:
             by_path = sample_us >= max(SPREAD_MIN_US, sent_us + SPREAD_MIN_US // 2)
             self._sampled_us = now_us
             since = _Told(first.number, last, train.last_us, train.packets)
-            self._learn(size_bytes * 8 * SECOND / max(sample_us, 1), telling=even and by_path)
+            telling = even and by_path and passed >= IN_ORDER_MIN
+            self._learn(size_bytes * 8 * SECOND / max(sample_us, 1), telling=telling)
         elif self.carries_bps is not None and now_us - self._sampled_us > BLIND_US:
             risen_bps = self.carries_bps * BLIND_RISE_PER_S ** (elapsed_us / SECOND)
             self.carries_bps = min(risen_bps, AMPLE * self._max_bps)
@@ -291,7 +300,11 @@ class PathRate:
     def _look_at_queue(self, now_us: int, elapsed_us: int, queue_us: int, train: int) -> None:
         forgotten = min(1.0, elapsed_us / QUEUE_FORGET_US)
         self._queue_min_us += (QUEUE_MIN_US - self._queue_min_us) * forgotten
-        if queue_us <= self._queue_min_us:
+        train_before, queue_before_us = self._queue_before
+        if train != train_before:
+            self._jitter_us += JITTER_GAIN * (abs(queue_us - queue_before_us) - self._jitter_us)
+            self._queue_before = (train, queue_us)
+        if queue_us <= max(self._queue_min_us, QUEUE_PER_JITTER * self._jitter_us):
             self._queued_train = None
         elif self._queued_train is None:
             self._queued_train = train
