@@ -2,12 +2,15 @@
 
 import select
 import socket
+import time
 from collections.abc import Iterator
 
 import pytest
 
 from udpconf.errors import ConfigError, PortInUseError
-from udpconf.limits import DATAGRAM_MAX_BYTES, RECEIVE_BATCH
+from udpconf.limits import DATAGRAM_MAX_BYTES, MS, RECEIVE_BATCH
+from udpconf.net import udp_socket as udp_socket_module
+from udpconf.net.clock import monotonic_us
 from udpconf.net.udp_socket import UdpSocket
 from udpconf.proto.events import Address
 
@@ -28,7 +31,7 @@ def client() -> Iterator[UdpSocket]:
 
 def received(udp_socket: UdpSocket) -> list[tuple[bytes, Address]]:
     select.select([udp_socket.fd], [], [], 5)
-    return list(udp_socket.receive_batch())
+    return [(data, address) for _, data, address in udp_socket.receive_batch()]
 
 
 def test_datagrams_arrive_with_their_address_and_can_be_answered(
@@ -139,6 +142,30 @@ def test_an_address_of_somebody_else_cannot_be_listened_on() -> None:
 def test_the_granted_buffers_are_reported(server: UdpSocket) -> None:
     assert server.receive_buffer_bytes > 0
     assert server.send_buffer_bytes > 0
+
+
+@pytest.mark.parametrize("stamped", [True, False])
+def test_it_is_told_when_each_datagram_came(
+    client: UdpSocket, stamped: bool, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    if not stamped:  # a kernel that has no such call
+        monkeypatch.setattr(udp_socket_module, "_SIOCGSTAMPNS", 0)
+    server = UdpSocket.listen("127.0.0.1", 0)
+    sent_us = []
+    for number in range(2):
+        sent_us.append(monotonic_us())
+        client.send(b"%d" % number, ("127.0.0.1", server.port))
+        time.sleep(0.05)
+    read_us = monotonic_us()
+    came_us = [came_us for came_us, _, _ in server.receive_batch()]
+    server.close()
+    if stamped:
+        # The wall clock may be set a little while we look.
+        assert sent_us[0] - 10 * MS <= came_us[0] <= read_us - 40 * MS
+        assert sent_us[1] - 10 * MS <= came_us[1]
+        assert came_us[1] - came_us[0] >= 40 * MS
+    else:
+        assert read_us <= came_us[0] <= came_us[1]
 
 
 def test_what_the_kernel_has_no_room_for_is_counted(server: UdpSocket, client: UdpSocket) -> None:

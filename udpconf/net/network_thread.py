@@ -90,6 +90,7 @@ class NetworkThread(Generic[P, E]):
         self._wake_send.setblocking(False)
         self._fds: list[int] = [self._wake_receive.fileno()]
         self._closing_until_us: int | None = None
+        self._core_us = 0  # the time the core was told last
         self._strict = os.environ.get("UDPCONF_STRICT") == "1"
         self.counters: Counter[str] = Counter()
         self.failure: BaseException | None = None
@@ -241,16 +242,18 @@ class NetworkThread(Generic[P, E]):
                     self._wake_receive.recv(64)
                 self._wake_asked = False
             elif path is not None:  # else a handler closed it a moment ago
-                for data, address in self._paths[path].receive_batch():
+                for came_us, data, address in self._paths[path].receive_batch():
+                    # The core learns when it came, not when we got round to it; but for the core time never goes back.
+                    self._core_us = max(self._core_us, came_us)
                     try:
-                        core.handle_datagram(monotonic_us(), path, address, data)
+                        core.handle_datagram(self._core_us, path, address, data)
                     except Exception as error:  # noqa: BLE001
                         self._survive(error)
                     self._drain()
         self._run_commands()
         due_us = core.poll_timeout()
         if due_us is not None:
-            now_us = monotonic_us()
+            now_us = self._core_us = monotonic_us()
             if due_us <= now_us:
                 try:
                     core.handle_timeout(now_us)
@@ -267,8 +270,9 @@ class NetworkThread(Generic[P, E]):
     def _run_commands(self) -> None:
         while self._commands:
             command = self._commands.popleft()
+            self._core_us = monotonic_us()
             try:
-                command(self._endpoint, monotonic_us())
+                command(self._endpoint, self._core_us)
             except Exception as error:  # noqa: BLE001
                 self._survive(error)
             self._drain()

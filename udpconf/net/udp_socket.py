@@ -10,6 +10,7 @@ import select
 import socket
 import struct
 import sys
+import time
 from collections import Counter
 from collections.abc import Iterator
 
@@ -17,7 +18,8 @@ if sys.platform == "linux":
     import fcntl
 
 from udpconf.errors import ConfigError, PortInUseError
-from udpconf.limits import DATAGRAM_MAX_BYTES, RECEIVE_BATCH
+from udpconf.limits import DATAGRAM_MAX_BYTES, MS, RECEIVE_BATCH
+from udpconf.net.clock import monotonic_us
 from udpconf.proto.events import Address
 
 # Above every legal datagram, so that an oversize one shows as such instead of being cut to a legal size.
@@ -36,6 +38,13 @@ _SIOCGIFADDR = 0x8915  # <linux/sockios.h>
 _SO_MEMINFO = 55  # <asm-generic/socket.h>; nine u32 by <linux/sock_diag.h>
 _SK_MEMINFO = struct.Struct("9I")
 _SK_MEMINFO_DROPS = 8
+_SIOCGSTAMPNS = (
+    0x8907  # <linux/sockios.h>: when the datagram read last came in, a struct timespec of the wall clock
+)
+_TIMESPEC = struct.Struct("@ll")
+_NO_STAMP = bytes(_TIMESPEC.size)
+# A stamp older than that is of a wall clock that was set meanwhile, or of a machine that slept.
+_STAMP_AGE_MAX_US = 200 * MS
 # RFC 8837: AF41 for interactive video, EF for sound. Wi-Fi maps them to its video and voice queues.
 _AF41, _EF = 34 << 2, 46 << 2
 
@@ -67,6 +76,7 @@ class UdpSocket:
         )  # SO_RCVBUFFORCE: needs CAP_NET_ADMIN
         self.send_buffer_bytes = _grow_buffer(bare, socket.SO_SNDBUF, 32)  # SO_SNDBUFFORCE
         _set_path_options(bare, _EF if voice else _AF41)
+        self._stamps = _ask_for_stamps(self.fd)
 
     @classmethod
     def listen(cls, host: str, port: int, *, voice: bool = False) -> "UdpSocket":
@@ -129,8 +139,12 @@ class UdpSocket:
             return int(_SK_MEMINFO.unpack(told)[_SK_MEMINFO_DROPS])
         return 0
 
-    def receive_batch(self) -> Iterator[tuple[bytes, Address]]:
-        """Give the datagrams that wait, at most RECEIVE_BATCH looks; empty, oversize and failed ones count as looks."""
+    def receive_batch(self) -> Iterator[tuple[int, bytes, Address]]:
+        """Give the datagrams that wait, at most RECEIVE_BATCH looks; empty, oversize and failed ones count as looks.
+
+        The first of each is when it came in, on the monotonic clock, microseconds: by the kernel where it tells (Linux), else
+        when it was read. The difference is 0.8 ms in the middle and 7 ms at p99 on a busy machine of two cores.
+        """
         # recvfrom with a fresh bytes object is cheaper than recvfrom_into and a copy: 5.8 against 6.5 us a datagram
         # (send included, 2-core x86-64, CPython 3.11), and the core wants bytes.
         receive = self._socket.recvfrom
@@ -143,14 +157,28 @@ class UdpSocket:
                 # The kernel hands over a pending ICMP error once; the next look may find a datagram.
                 self.counters["receive_" + _errno_name(error)] += 1
                 continue
+            came_us = self._came_us()
             if not data:
                 self.counters["empty"] += 1
             elif len(data) > DATAGRAM_MAX_BYTES:
                 self.counters["oversize"] += 1
             elif self._six and address[0].startswith(_V4_MAPPED):
-                yield data, (address[0][len(_V4_MAPPED) :], address[1])
+                yield came_us, data, (address[0][len(_V4_MAPPED) :], address[1])
             else:
-                yield data, address
+                yield came_us, data, address
+
+    def _came_us(self) -> int:
+        """When the datagram that was read last came in."""
+        now_us = monotonic_us()
+        if not self._stamps:
+            return now_us
+        # 1.4 us; asking for ancillary data with recvmsg costs 2.5 us.
+        try:
+            seconds, nanoseconds = _TIMESPEC.unpack(fcntl.ioctl(self.fd, _SIOCGSTAMPNS, _NO_STAMP))
+        except OSError:
+            return now_us
+        age_us = (time.time_ns() - nanoseconds) // 1000 - seconds * 1_000_000
+        return now_us - age_us if 0 < age_us <= _STAMP_AGE_MAX_US else now_us
 
     def send(self, data: bytes, address: Address) -> bool:
         """Send a datagram, or count why not."""
@@ -236,6 +264,19 @@ def _grow_buffer(bare: socket.socket, option: int, forced_option: int) -> int:
             granted = bare.getsockopt(socket.SOL_SOCKET, option)
         return granted // 2
     return granted
+
+
+def _ask_for_stamps(fd: int) -> bool:
+    """Have the kernel note when datagrams come in; False where it does not."""
+    if sys.platform != "linux":
+        return False
+    try:
+        fcntl.ioctl(fd, _SIOCGSTAMPNS, _NO_STAMP)
+    except FileNotFoundError:  # none has come yet: from now on it takes notes
+        return True
+    except OSError:
+        return False
+    return True
 
 
 def _set_path_options(bare: socket.socket, traffic_class: int) -> None:
