@@ -27,11 +27,11 @@ from math import exp, log
 
 from udpconf.proto.erasure_code import SHARDS_PER_BLOCK_MAX
 
-# What an overhead x = f / k costs where parity has to do it all, in shares of the picture: AREA_PRICE * x^2.5. Chosen so that with
+# What an overhead x = f / k costs where parity has to do it all, in shares of the picture: AREA_PRICE * x^2.4. Chosen so that with
 # thirteen data shards one parity shard is bought at 0.3 to 2 % of independent loss, two at 3 to 5 %, five at 20 %, and two at
 # 7 to 12 % in runs of five.
-AREA_PRICE = 0.6
-AREA_PRICE_POWER = 2.5
+AREA_PRICE = 0.51
+AREA_PRICE_POWER = 2.4
 # The same where there is time to ask.
 PRICE = 0.10
 PRICE_RISE = 1.5
