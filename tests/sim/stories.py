@@ -220,7 +220,9 @@ class Story:
         conversation, peer = self._conversation, call.peer
         local_us = at_us + peer.clock_offset_us
         call.sounds_captured += 1
-        peer.endpoint.send_audio(local_us, call.sounds_captured.to_bytes(4, "big") + self._opus, local_us)
+        opus_bytes = peer.endpoint.sound_bitrate_bps * SOUND_INTERVAL_US // (8 * SECOND)
+        opus = call.sounds_captured.to_bytes(4, "big") + self._opus[4:opus_bytes]
+        peer.endpoint.send_audio(local_us, opus, local_us)
         conversation.drain(peer)
         next_us = at_us + SOUND_INTERVAL_US
         conversation.at(next_us, lambda: self._sound(call, media, next_us))

@@ -133,7 +133,8 @@ STORIES: dict[str, list[Step]] = {
         *(silent_for(60), concealed(0.03), it_never_reconnects),
     ],
     "loss-20": [
-        *(CALL, Run(s=12), no_frame_is_skipped, late(30, 60), fresh(0.76), picture_freezes_for(80)),
+        # Pictures wait for the sound, which waits for its copies.
+        *(CALL, Run(s=12), no_frame_is_skipped, late(60, 70), fresh(0.76), picture_freezes_for(80)),
         *(silent_for(90), concealed(0.08), it_never_reconnects),
     ],
     "outage": [

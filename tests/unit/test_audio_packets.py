@@ -4,14 +4,16 @@ import random
 
 from udpconf.limits import MS
 from udpconf.proto.audio_packets import REMEMBERED, AudioDepacketizer, AudioPacketizer, NewAudio
+from udpconf.proto.sound_redundancy import Redundancy
 from udpconf.wire.frames import AudioPacket
 
 START_US = 1_000_000
+ONE = Redundancy(1, 1)
 
 
-def packets(count: int, *, first_us: int = START_US) -> list[AudioPacket]:
+def packets(count: int, *, first_us: int = START_US, redundancy: Redundancy = ONE) -> list[AudioPacket]:
     packetizer = AudioPacketizer()
-    return [packetizer.packetize(b"%d" % n, first_us + n * 10 * MS) for n in range(count)]
+    return [packetizer.packetize(b"%d" % n, first_us + n * 10 * MS, redundancy) for n in range(count)]
 
 
 def hear(depacketizer: AudioDepacketizer, packet: AudioPacket) -> list[NewAudio]:
@@ -26,10 +28,32 @@ def test_each_packet_repeats_the_frame_before() -> None:
     assert [(block.distance, block.data) for block in second.blocks] == [(0, b"1"), (1, b"0")]
 
 
+def test_it_repeats_as_many_as_it_is_told_that_far_apart() -> None:
+    packet = packets(20, redundancy=Redundancy(3, 2))[-1]
+    assert [(block.distance, block.data) for block in packet.blocks] == [
+        (0, b"19"),
+        (2, b"17"),
+        (4, b"15"),
+        (6, b"13"),
+    ]
+    assert [block.distance for block in packets(4, redundancy=Redundancy(3, 2))[-1].blocks] == [0, 2]
+    assert [block.distance for block in packets(4, redundancy=Redundancy(0, 1))[-1].blocks] == [0]
+
+
+def test_copies_further_apart_bring_their_own_times() -> None:
+    depacketizer = AudioDepacketizer()
+    sent = packets(8, redundancy=Redundancy(2, 3))
+    hear(depacketizer, sent[0])
+    told = hear(depacketizer, sent[7])
+    assert [(new.sequence_number, new.capture_us, new.data) for new in told] == [
+        (number, START_US + number * 10 * MS, b"%d" % number) for number in (1, 4, 7)
+    ]
+
+
 def test_after_a_pause_the_old_frame_is_not_repeated() -> None:
     packetizer = AudioPacketizer()
-    packetizer.packetize(b"before", START_US)
-    packet = packetizer.packetize(b"after", START_US + 500 * MS)
+    packetizer.packetize(b"before", START_US, ONE)
+    packet = packetizer.packetize(b"after", START_US + 500 * MS, ONE)
     assert [block.data for block in packet.blocks] == [b"after"]
 
 

@@ -3,8 +3,7 @@
 import random
 
 from udpconf.limits import SECOND
-from udpconf.proto.sender_totals import SenderTotals
-from udpconf.wire.frames import Feedback
+from udpconf.proto.loss_estimate import LossEstimate
 
 FEEDBACK_US = SECOND // 10
 PACKETS = 30  # between two reports
@@ -14,7 +13,7 @@ class Reported:
     """A server's feedback, ten times a second."""
 
     def __init__(self) -> None:
-        self.totals = SenderTotals()
+        self.loss = LossEstimate()
         self.now_us = 0
         self._received = self._lost = self._runs = 0
 
@@ -23,14 +22,12 @@ class Reported:
         self._received += packets - lost
         self._lost += lost
         self._runs += lost if runs is None else runs
-        self.totals.handle_feedback(
-            self.now_us, Feedback(self._received, self._lost, self._runs, 0, 0, 0, 0, 0, 0)
-        )
-        return self.totals.expected_loss(self.now_us)
+        self.loss.handle_report(self.now_us, self._received, self._lost, self._runs)
+        return self.loss.expected(self.now_us)
 
 
 def test_before_anything_was_told_nothing_is_expected() -> None:
-    assert SenderTotals().expected_loss(0) == (0.0, 1.0)
+    assert LossEstimate().expected(0) == (0.0, 1.0)
 
 
 def test_loss_that_begins_is_met_within_a_second() -> None:

@@ -1,7 +1,8 @@
 """When each 10 ms of sound is due: one client's audio jitter buffer, free of clocks and threads.
 
 Whoever plays calls ``pop`` once for every 10 ms that the loudspeaker takes. Frames wait here until they are as old as
-the target delay: the 99.5 % quantile of what the last five seconds took from capture to arrival, and a margin. When the
+the target delay. Of the last five seconds it is known how old each frame was when the first packet that carries it came; the
+target is the age at which the delay and the share of frames that come later are the least bad together, and a margin. When the
 real delay strays from the target for long (jitter came or went, or one of the clocks runs fast), one frame is stretched
 or left out, if possible while it is quiet. The same rule follows the drift of the clocks.
 
@@ -9,26 +10,26 @@ Nothing has arrived at all: the sound is stretched, not lost, so a burst of late
 speech. Something later has arrived: the frame is lost.
 """
 
+from bisect import bisect_left, insort
 from collections import deque
 from dataclasses import dataclass
 
 from udpconf.frames import OpusFrame
 from udpconf.limits import AUDIO_BUFFER_US, MS, SECOND
+from udpconf.proto.sound_redundancy import DELAY_OF_ALL_US
 
 FRAME_US = 10 * MS
 FRAMES_MAX = AUDIO_BUFFER_US // FRAME_US
 # Five seconds of frames: a disturbance is forgotten that soon.
 WINDOW_FRAMES = 500
-# Of those, two may come too late. Jamulus allows 0.05 %, NetEQ 5 %; a stretched frame is cheap here, latency is not.
-QUANTILE = 0.995
+# A frame in a hundred that comes too late is worth 20 ms of delay (proto/sound_redundancy.py): one of the window's, 4 ms. So in
+# the end few are too late, and these by far; more than a tenth never are.
+LATE_MAX_SHARE = 0.1
 # pop() is called from a thread, which is late by up to 2 ms as a rule; the rest lets the delay stray by RAISE_US.
 MARGIN_US = 5 * MS
-# Until a second of frames has been measured, the quantile is a guess.
+# Until a second of frames has been measured, the target is a guess.
 START_FRAMES = 100
 START_MARGIN_US = 10 * MS
-# Each packet repeats the frame before it, so a lost packet is repaired one packet later: waiting for that pays off for
-# as long as copies were of use in the last ten seconds.
-COPY_MEMORY_US = 10 * SECOND
 # The delay may be less than the target by the one and more by the other; together more than one frame, or it would be
 # stretched and shortened in turns.
 RAISE_US = 3 * MS
@@ -82,9 +83,9 @@ class AudioJitterBuffer:
         self._waiting: dict[int, OpusFrame] = {}
         self._last: int | None = None  # highest sequence number that was played, lost, skipped or dropped
         self._recent: deque[int] = deque(maxlen=REMEMBERED_FRAMES)  # of those, the ones that had arrived
-        self._delays: deque[int] = deque(maxlen=WINDOW_FRAMES)  # capture to arrival, copies left out
+        self._delays: deque[int] = deque()  # capture to first arrival; at most WINDOW_FRAMES
+        self._ordered: list[int] = []  # the same, the shortest first
         self._measured = 0
-        self._copy_us: int | None = None  # latest arrival of a copy that was needed
         self._running = False
         self._clock_us = 0  # while running: capture time of the sound that is due next
         self._delay_us = 0.0  # while running: smoothed time from capture to pop
@@ -116,7 +117,7 @@ class AudioJitterBuffer:
         if sequence_number in self._waiting or (past and sequence_number in self._recent):
             self.counts.duplicate += 1
             return
-        self._measure(arrival_us - capture_us, arrival_us, copy=copy)
+        self._measure(arrival_us - capture_us)
         if past:
             self.counts.late += 1
             return
@@ -254,25 +255,31 @@ class AudioJitterBuffer:
 
     # --- the target --------------------------------------------------------------------------------------------------
 
-    def _measure(self, delay_us: int, arrival_us: int, *, copy: bool) -> None:
-        if copy:
-            self._copy_us = arrival_us
-        elif self._delays and abs(delay_us - self._delays[-1]) > CLOCK_JUMP_US:
-            self._delays.clear()
-        if not copy:
-            self._delays.append(delay_us)
-            self._measured += 1
-        # A quantile costs a sort: ten times a second is enough, unless this frame would have come too late.
+    def _measure(self, delay_us: int) -> None:
+        delays, ordered = self._delays, self._ordered
+        if delays and abs(delay_us - delays[-1]) > CLOCK_JUMP_US:
+            delays.clear()
+            ordered.clear()
+        if len(delays) == WINDOW_FRAMES:
+            del ordered[bisect_left(ordered, delays.popleft())]
+        delays.append(delay_us)
+        insort(ordered, delay_us)
+        self._measured += 1
+        # Ten times a second is enough, unless this frame would have come too late.
         if self._measured % 10 == 0 or self.target_us is None or delay_us > self.target_us:
-            self.target_us = self._target(arrival_us, delay_us)
+            self.target_us = self._target()
 
-    def _target(self, now_us: int, latest_delay_us: int) -> int:
-        ordered = sorted(self._delays) or [latest_delay_us]
-        lateness_us = ordered[int(QUANTILE * (len(ordered) - 1))] - ordered[0] + MARGIN_US
+    def _target(self) -> int:
+        ordered = self._ordered
+        worth_us = DELAY_OF_ALL_US // len(ordered)
+        in_time_us = ordered[-1]
+        least_bad_us = in_time_us
+        for later in range(1, int(len(ordered) * LATE_MAX_SHARE)):
+            delay_us = ordered[-1 - later]
+            if delay_us + later * worth_us < least_bad_us:
+                in_time_us, least_bad_us = delay_us, delay_us + later * worth_us
+        waiting_us = max(in_time_us - ordered[0] + MARGIN_US, self.least_us - ordered[0])
         if self._measured < START_FRAMES:
-            lateness_us += START_MARGIN_US
-        if self._copy_us is not None and now_us - self._copy_us < COPY_MEMORY_US:
-            lateness_us += FRAME_US
+            waiting_us += START_MARGIN_US
         # Two frames of the bound are left for the frame that plays and the one that arrives.
-        waiting_us = max(lateness_us, self.least_us - ordered[0])
         return ordered[0] + min(waiting_us, AUDIO_BUFFER_US - 2 * FRAME_US)

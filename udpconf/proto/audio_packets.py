@@ -1,17 +1,17 @@
-"""Sound on the wire: each packet carries the newest Opus frame and a copy of the one before (RFC 2198's idea).
+"""Sound on the wire: each packet carries the newest Opus frame and copies of earlier ones (RFC 2198's idea).
 
-The first version repeats one frame; how many and how far apart follows the measured loss later. A copy costs 41 bytes
-at 32 kbit/s and mends every single loss without a word to the sender.
+A copy mends a loss without a word to the sender; how many there are and how far apart: proto/sound_redundancy.py.
 """
 
 from collections import deque
 from typing import NamedTuple
 
 from udpconf.limits import AUDIO_BUFFER_US
+from udpconf.proto.loss_runs import LossRuns
+from udpconf.proto.sound_redundancy import SPACING_MAX, Redundancy
 from udpconf.proto.stats import AudioCounters
-from udpconf.wire.frames import OPUS_FRAME_US, AudioBlock, AudioPacket
+from udpconf.wire.frames import AUDIO_COPIES_MAX, OPUS_FRAME_US, AudioBlock, AudioPacket
 
-COPIES = 1
 # Sequence numbers are remembered as far back as the jitter buffer may reach, copies included.
 REMEMBERED = 2 * AUDIO_BUFFER_US // OPUS_FRAME_US
 
@@ -21,16 +21,22 @@ class AudioPacketizer:
 
     def __init__(self) -> None:
         self._next_number = 0
-        self._earlier: deque[tuple[int, bytes]] = deque(maxlen=COPIES)
+        self._captured_us = 0
+        self._earlier: deque[bytes] = deque(maxlen=AUDIO_COPIES_MAX * SPACING_MAX)  # the newest first
 
-    def packetize(self, data: bytes, capture_us: int) -> AudioPacket:
+    def packetize(self, data: bytes, capture_us: int, redundancy: Redundancy) -> AudioPacket:
         # After a pause the frame before is not 10 ms older: it would be played at the wrong moment.
-        if self._earlier and abs(capture_us - self._earlier[-1][0] - OPUS_FRAME_US) > OPUS_FRAME_US // 2:
+        if abs(capture_us - self._captured_us - OPUS_FRAME_US) > OPUS_FRAME_US // 2:
             self._earlier.clear()
-        copies = tuple(AudioBlock(1 + i, earlier) for i, (_, earlier) in enumerate(reversed(self._earlier)))
+        copies = tuple(
+            AudioBlock(distance, self._earlier[distance - 1])
+            for distance in redundancy.distances
+            if distance <= len(self._earlier)
+        )
         packet = AudioPacket(self._next_number, capture_us, (AudioBlock(0, data), *copies))
         self._next_number += 1
-        self._earlier.append((capture_us, data))
+        self._captured_us = capture_us
+        self._earlier.appendleft(data)
         return packet
 
 
@@ -42,9 +48,14 @@ class NewAudio(NamedTuple):
 
 
 class AudioDepacketizer:
-    """Unwraps the numbers and tells each frame once, whichever packet brought it first."""
+    """Unwraps the numbers and tells each frame once, whichever packet brought it first.
+
+    Attributes:
+        losses: of packets.
+    """
 
     def __init__(self) -> None:
+        self.losses = LossRuns()
         self.counters = AudioCounters()
         self._newest: int | None = None
         self._told: set[int] = set()
@@ -59,6 +70,7 @@ class AudioDepacketizer:
             self._newest = number
             if len(self._told) > 2 * REMEMBERED:
                 self._told = {told for told in self._told if told > number - REMEMBERED}
+        self.losses.handle_packet(number)
         fresh: list[NewAudio] = []
         counters = self.counters
         for block in packet.blocks:

@@ -16,7 +16,6 @@ from udpconf.frames import EncodedFrame
 from udpconf.limits import DATAGRAM_DEFAULT_BYTES, MS, REJOIN_AFTER_US, SECOND
 from udpconf.names import clean_name
 from udpconf.proto.audio_binding import AudioBinding
-from udpconf.proto.audio_packets import AudioPacketizer
 from udpconf.proto.client_config import ClientConfig, client_id_of, latency_milliseconds
 from udpconf.proto.client_handshake import ClientHandshake
 from udpconf.proto.crypto import Direction
@@ -25,6 +24,7 @@ from udpconf.proto.repair_timer import REQUESTS_AT_ONCE_MAX
 from udpconf.proto.room import Room
 from udpconf.proto.sender_totals import IP_UDP_BYTES, SenderTotals
 from udpconf.proto.session import Session
+from udpconf.proto.sound_sender import SoundSender
 from udpconf.proto.stats import SenderStats
 from udpconf.proto.video_sender import SMALL_DATAGRAM_BYTES, VideoSender
 from udpconf.wire.control import (
@@ -39,16 +39,7 @@ from udpconf.wire.control import (
     encode_stream,
 )
 from udpconf.wire.envelope import Channel, MalformedPacket, decode_envelope_untrusted
-from udpconf.wire.frames import (
-    TOKEN_BYTES,
-    AudioBound,
-    Control,
-    Feedback,
-    Repair,
-    Train,
-    encode_audio,
-    shard_payload_bytes,
-)
+from udpconf.wire.frames import TOKEN_BYTES, AudioBound, Control, Feedback, Repair, Train, shard_payload_bytes
 
 State = Literal["connecting", "connected", "reconnecting", "closed", "failed"]
 
@@ -75,7 +66,7 @@ class ClientEndpoint:
         self._retry_at_us: int | None = None
         self._session: Session | None = None
         self._connection_id = bytes(8)
-        self._audio = AudioPacketizer()
+        self._sound = SoundSender()
         self._binding = AudioBinding()
         self._transmits: deque[Transmit] = (
             deque()
@@ -103,8 +94,7 @@ class ClientEndpoint:
         if self.state != "connected" or self._session is None or not self._binding.ready:
             return
         path = AUDIO_PATH if self._binding.port else MAIN_PATH
-        packet = encode_audio(self._audio.packetize(data, capture_us))
-        datagram = self._session.seal(Channel.AUDIO, packet)
+        datagram = self._session.seal(Channel.AUDIO, self._sound.packetize(data, capture_us))
         self._transmits.append(Transmit(path, None, datagram))
         self._video.path.handle_sent_beside(now_us, len(datagram) + IP_UDP_BYTES)
         self._totals.sound_sent(len(datagram))
@@ -154,6 +144,7 @@ class ClientEndpoint:
                 self._binding.handle_bound(frame)
             elif isinstance(frame, Feedback):
                 self._totals.handle_feedback(now_us, frame)
+                self._sound.handle_feedback(now_us, frame)
                 self._video.path.handle_totals(now_us, frame.packets_received, frame.packets_lost)
             elif isinstance(frame, Train):
                 self._video.path.handle_train(now_us, frame)
@@ -224,6 +215,11 @@ class ClientEndpoint:
         return self._binding.port
 
     @property
+    def sound_bitrate_bps(self) -> int:
+        """For the encoder of sound; any thread may read it."""
+        return self._sound.bitrate_bps
+
+    @property
     def segment_max_bytes(self) -> int:
         """The largest segment that fits a datagram on this path; any thread may read it."""
         session = self._session
@@ -289,7 +285,7 @@ class ClientEndpoint:
         self._session = Session(established.keys, Direction.CLIENT_TO_SERVER, established.session_id, now_us)
         self._video.clear()
         self._binding = AudioBinding()  # the port before is another session's, perhaps another server's
-        self._audio = AudioPacketizer()
+        self._sound = SoundSender()
         self._totals.session_begins()
         self._said_latency_ms = self._latency_ms
         wall_us = now_us + self._wall_offset_us

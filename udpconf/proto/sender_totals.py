@@ -6,26 +6,17 @@ goes on growing.
 
 from collections import deque
 from collections.abc import Sequence
-from math import sqrt
-from typing import NamedTuple
 
 from udpconf.limits import DATAGRAM_DEFAULT_BYTES, MS, SECOND
+from udpconf.proto.loss_estimate import LossEstimate
 from udpconf.proto.session import Session
 from udpconf.proto.stats import Recent, SenderStats
 from udpconf.wire.frames import SHARD_PAYLOAD_BYTES, Feedback, VideoShard
 
-_LOSS_NOW_US = SECOND
-_NEWS_DEVIATIONS = 2.0
 _SHARD_OVERHEAD_BYTES = DATAGRAM_DEFAULT_BYTES - SHARD_PAYLOAD_BYTES
 IP_UDP_BYTES = 48  # of a datagram over IPv6; IPv4 takes 20 less
 # Half of a fall is believed after some 14 frames.
 _PARITY_SHARE_GAIN = 0.05
-
-
-class _Losses(NamedTuple):
-    packets: float
-    share: float
-    burst: float
 
 
 class SenderTotals:
@@ -40,7 +31,7 @@ class SenderTotals:
     def __init__(self) -> None:
         self.counts = SenderStats()
         self._recent = Recent()
-        self._loss, self._loss_now = Recent(), Recent(_LOSS_NOW_US)
+        self._loss = LossEstimate()
         self._feedback: Feedback | None = None
         self._earlier_bytes = self._earlier_packets = 0  # of the sessions before this one
         self._parity_share = self._repair_share = 0.0
@@ -55,7 +46,7 @@ class SenderTotals:
         """The server counts anew, too."""
         self._feedback = None
         self._second.clear()
-        self.forget_loss()
+        self._loss = LossEstimate()
 
     def session_ends(self, session: Session) -> None:
         self._earlier_bytes += session.counters.bytes_sent
@@ -102,12 +93,11 @@ class SenderTotals:
 
     def handle_feedback(self, now_us: int, feedback: Feedback) -> None:
         self._feedback = feedback
-        for loss in (self._loss, self._loss_now):
-            loss.mark(now_us, feedback.packets_received, feedback.packets_lost, feedback.loss_runs)
+        self._loss.handle_report(now_us, *feedback[:3])
 
     def forget_loss(self) -> None:
         """What was lost up to now is no sign of what will be."""
-        self._loss, self._loss_now = Recent(), Recent(_LOSS_NOW_US)
+        self._loss.forget()
 
     def mark(self, now_us: int, session: Session) -> None:
         """Now and then, for the rate of the last seconds."""
@@ -119,27 +109,8 @@ class SenderTotals:
         return 0 if self._feedback is None else self._feedback.repair_time_us
 
     def expected_loss(self, now_us: int) -> tuple[float, float]:
-        """The share of packets that the path to the server loses, and in runs of how many on average.
-
-        Of the last 5 s; or of the last one, if more is lost in it than chance would explain: what has begun a second ago is
-        to be met now, but the worst second of five is no news. The losses of n packets of which the share p is lost, in
-        runs of b, vary by n p (1 - p) (2 b - 1) or so, and the last second is taken from twice their root on.
-        """
-        lately, now = self._losses(self._loss, now_us), self._losses(self._loss_now, now_us)
-        varies = now.packets * lately.share * (1 - lately.share) * (2 * lately.burst - 1)
-        news = now.share * now.packets > lately.share * now.packets + _NEWS_DEVIATIONS * sqrt(varies)
-        return (now if news else lately)[1:]
-
-    def _losses(self, window: Recent, now_us: int) -> _Losses:
-        seen = self._feedback
-        if seen is None:
-            return _Losses(0, 0.0, 1.0)
-        totals = (seen.packets_received, seen.packets_lost, seen.loss_runs)
-        _, (received, lost, runs) = window.since(now_us, *totals)
-        if lost <= 0 or received + lost <= 0:  # what was missing has come after all
-            return _Losses(max(0, received), 0.0, 1.0)
-        share = min(1.0, lost / (received + lost))
-        return _Losses(received + lost, share, max(1.0, lost / runs) if runs > 0 else 1.0)
+        """The share of the main port's packets that the path to the server loses, and in runs of how many on average."""
+        return self._loss.expected(now_us)
 
     def snapshot(self, now_us: int, session: Session | None) -> SenderStats:
         """``counts``, filled in; it is the same object each time."""
@@ -156,7 +127,7 @@ class SenderTotals:
         stats.sent_kbps, stats.picture_kbps, stats.parity_kbps, stats.repair_kbps, stats.sound_kbps = rates
         if self._feedback is not None:
             seen = self._feedback
-            stats.server_loss_share = self._losses(self._loss, now_us).share
+            stats.server_loss_share = self._loss.share(now_us)
             stats.server_frames_whole = seen.frames_whole
             stats.server_frames_with_holes = seen.frames_with_holes
             stats.server_frames_skipped = seen.frames_skipped

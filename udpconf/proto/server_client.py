@@ -53,7 +53,7 @@ class ServerClient:
         self._feedback_at_us = now_us + FEEDBACK_INTERVAL_US
         self._reported: Feedback | None = None
         self._lost_us: int | None = None  # when packets were last missing
-        self._reported_shards = 0  # how many had come when feedback was last due
+        self._reported_packets = 0  # of video and sound, how many had come when feedback was last due
         self._recent = Recent()
 
     @property
@@ -71,11 +71,11 @@ class ServerClient:
         self._recent.mark(now_us, *self._totals())
         if now_us < self._feedback_at_us:
             return None
-        if self._reported is not None and self.session.packets_lost > self._reported.packets_lost:
+        if (reported := self._reported) is not None and self.session.packets_lost > reported.packets_lost:
             self._lost_us = now_us
         lossy = self._lost_us is not None and now_us - self._lost_us < LOSS_LASTS_US
         self._feedback_at_us = now_us + (FEEDBACK_UNDER_LOSS_US if lossy else FEEDBACK_INTERVAL_US)
-        counters = self.frames.counters
+        counters, sound = self.frames.counters, self.audio.losses
         feedback = Feedback(
             self.session.main_received,
             self.session.packets_lost,
@@ -86,10 +86,13 @@ class ServerClient:
             counters.frames_skipped,
             max(0, self.frames.target_us),
             self.frames.repair_time_us,
+            sound.received,
+            sound.lost,
+            sound.runs,
         )
-        self._reported_shards = counters.shards_received
-        if self._reported is not None and feedback[4:7] == self._reported[4:7]:
-            return None  # no video, nothing to say
+        self._reported_packets = self._media_packets
+        if reported and feedback[4:7] == reported[4:7] and feedback.sound_received == reported.sound_received:
+            return None  # neither video nor sound, nothing to say
         self._reported = feedback
         train = self.trains.take()
         return encode_feedback(feedback) + (b"" if train is None else encode_train(train))
@@ -105,9 +108,13 @@ class ServerClient:
             frame_us = self.frames.poll_timeout()
             if frame_us is not None:
                 self._timeout_us = min(self._timeout_us, frame_us)
-            if self.frames.counters.shards_received != self._reported_shards:
+            if self._media_packets != self._reported_packets:
                 self._timeout_us = min(self._timeout_us, self._feedback_at_us)
         return self._timeout_us
+
+    @property
+    def _media_packets(self) -> int:
+        return self.frames.counters.shards_received + self.audio.losses.received
 
     @property
     def drop_at_us(self) -> int:

@@ -9,7 +9,7 @@
     0x06 AUDIO_BOUND    token 8 bytes
     0x10 VIDEO          one shard, to the end of the plaintext
     0x11 AUDIO          one Opus frame and copies of earlier ones
-    0x12 FEEDBACK       what arrived of the video
+    0x12 FEEDBACK       what arrived of video and sound
     0x13 REPAIR         frame id u32 | block u8 | missing u8 | time left u32
     0x14 TRAIN          first number u32 | first time u32 | last number u32 | last time u32 |
                         longest gap u32 | packets u16 | next number u32
@@ -53,11 +53,12 @@ _DESCRIPTION = struct.Struct(
 _VIDEO = struct.Struct(">BBIBBBBI8sBHH")
 _AUDIO = struct.Struct(">BHIB")
 _AUDIO_BLOCK = struct.Struct(">BH")
-_FEEDBACK = struct.Struct(">B9I")
+_FEEDBACK = struct.Struct(">B12I")
 _REPAIR = struct.Struct(">BIBBI")
 _TRAIN = struct.Struct(">B5IHI")
 
 VIDEO_HEADER_BYTES = _VIDEO.size
+AUDIO_HEADER_BYTES, AUDIO_BLOCK_BYTES = _AUDIO.size, _AUDIO_BLOCK.size
 # A parity shard codes its data shards' places as well as their bytes: length u16, first interval u24, count u16.
 PARITY_PREFIX_BYTES = 7
 # The interval count of a parity shard that answers a REPAIR; one that came with its frame has 0.
@@ -130,7 +131,7 @@ class AudioPacket(NamedTuple):
 
 
 class Feedback(NamedTuple):
-    """Totals since the session began, modulo 2^32, and two times."""
+    """Totals since the session began, modulo 2^32, and two times; of the main channel first."""
 
     packets_received: int
     packets_lost: int
@@ -141,6 +142,9 @@ class Feedback(NamedTuple):
     frames_skipped: int
     playout_delay_us: int  # capture to deadline, at this moment
     repair_time_us: int  # of it, what is left when nothing more of a frame is likely to come by itself
+    sound_received: int  # packets of the audio channel, and so on
+    sound_lost: int
+    sound_loss_runs: int
 
 
 class Repair(NamedTuple):

@@ -1,0 +1,44 @@
+"""Sound alone on bad paths, in virtual time: what is concealed, how late it is heard, and at what price."""
+
+import pytest
+
+from tests.sim.stories import Conditions, Media, Run, play
+from udpconf.emulation.link import LinkConditions
+from udpconf.emulation.loss import Bernoulli, LossModel, loss_model
+from udpconf.limits import MS
+
+SECONDS = 60
+UDP_IP_BYTES = 28
+SOUND = Media(kbps=0, sound=True)
+
+
+@pytest.mark.parametrize("keep_order", [True, False])
+@pytest.mark.parametrize(
+    ("loss", "concealed", "delay_ms"),
+    [(Bernoulli(0.2), 0.01, 90), (loss_model(0.1, 5.0), 0.04, 118)],
+    ids=["20 %", "10 % in bursts"],
+)
+@pytest.mark.parametrize("seed", [1, 2])
+def test_it_gets_through(
+    seed: int, loss: LossModel, concealed: float, delay_ms: float, keep_order: bool
+) -> None:
+    path = LinkConditions(delay_us=20 * MS, jitter_us=30 * MS, keep_order=keep_order, loss=loss)
+    call = play([Conditions(path), SOUND, Run(s=SECONDS)], seed=seed).calls["cam"]
+    assert call.sounds_concealed <= concealed * call.sounds_captured
+    assert call.sound_delay_ms <= delay_ms
+    payload = call.bytes_sent("sound") - UDP_IP_BYTES * call.sounds_captured
+    assert payload * 8 / SECONDS <= 130_000
+
+
+def test_where_nothing_is_lost_nothing_is_sent_twice_after_the_first_seconds() -> None:
+    call = play([Conditions("clean-lan"), SOUND, Run(s=20)]).calls["cam"]
+    # 32 kbit/s of Opus, and 35 bytes of headers and tag a packet; one copy for some 3 s.
+    payload = call.bytes_sent("sound") - UDP_IP_BYTES * call.sounds_captured
+    assert payload * 8 / 20 <= 68_000
+
+
+def test_after_the_losses_the_delay_comes_down_again() -> None:
+    bad = LinkConditions(delay_us=20 * MS, jitter_us=30 * MS, loss=loss_model(0.1, 5.0))
+    good = LinkConditions(delay_us=20 * MS)
+    call = play([Conditions(bad), SOUND, Run(s=20), Conditions(good), Run(s=10)], seed=3).calls["cam"]
+    assert call.sound_delay_ms <= 40

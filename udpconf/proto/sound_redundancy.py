@@ -1,0 +1,75 @@
+"""How many earlier frames each packet of sound repeats, and how far apart they are.
+
+A frame is in its own packet and in those 1, 2 or 3 distances later. It is lost if all of these are; where losses come in
+runs, packets that are further apart are lost together less often. In Gilbert's model (Gilbert, 1960) of a share p of losses in
+runs of b on average, a packet is lost, if the one d before it was, with the chance
+
+    p + (1 - p) r^d,    r = 1 - 1 / b - p / (1 - p) / b
+
+(the second eigenvalue of the chain's matrix). But who waits for the last of the copies hears everything later. A frame lost in
+a hundred is worth 20 ms (NetEQ's reorder optimizer weighs them like that), and a copy is not for nothing either.
+"""
+
+from functools import lru_cache
+from typing import NamedTuple
+
+from udpconf.limits import MS
+from udpconf.wire.frames import AUDIO_COPIES_MAX, OPUS_FRAME_US
+
+# So much delay is as bad as all of the sound lost; a hundredth of it as one frame of a hundred.
+DELAY_OF_ALL_US = 2000 * MS
+# A copy of 40 bytes costs as much as a frame in a thousand: there are bytes enough beside pictures.
+COPY_PRICE = 0.001
+SPACING_MAX = 3
+# Who waits longer than that for a copy cannot talk any more: 150 ms from mouth to ear is where ITU-T G.114 draws the line, and
+# encoder, path, jitter and loudspeaker take the rest.
+WAIT_MAX_US = 60 * MS
+
+
+class Redundancy(NamedTuple):
+    """``copies`` earlier frames, of which each is ``spacing`` frames older than the next."""
+
+    copies: int
+    spacing: int
+
+    @property
+    def distances(self) -> range:
+        """How many frames older than the newest."""
+        return range(self.spacing, self.copies * self.spacing + 1, self.spacing)
+
+
+def sound_redundancy(loss: float, burst: float) -> Redundancy:
+    """What is worth its bytes and its delay.
+
+    Args:
+        loss: share of packets that the path loses, 0..1.
+        burst: mean length of a run of losses, packets.
+    """
+    return _best(round(loss, 2 if loss >= 0.1 else 3), round(2 * burst) / 2)
+
+
+@lru_cache(1024)
+def _best(loss: float, burst: float) -> Redundancy:
+    plans = [Redundancy(0, 1)]
+    plans += [
+        Redundancy(copies, spacing)
+        for copies in range(1, AUDIO_COPIES_MAX + 1)
+        for spacing in range(1, SPACING_MAX + 1)
+        if copies * spacing * OPUS_FRAME_US <= WAIT_MAX_US
+    ]
+
+    def cost(plan: Redundancy) -> float:
+        waited_us = plan.copies * plan.spacing * OPUS_FRAME_US
+        return lost_share(plan, loss, burst) + waited_us / DELAY_OF_ALL_US + plan.copies * COPY_PRICE
+
+    return min(plans, key=cost)
+
+
+def lost_share(plan: Redundancy, loss: float, burst: float) -> float:
+    """Of the frames, those that are lost in every packet that carries them."""
+    if loss >= 1:
+        return 1.0
+    burst = max(burst, 1 / (1 - loss))
+    memory = 1 - 1 / burst - loss / (1 - loss) / burst
+    again = loss + (1 - loss) * memory**plan.spacing
+    return loss * again**plan.copies

@@ -1,0 +1,51 @@
+"""A client's sound on its way out: what each packet repeats, and how many bits a frame may have."""
+
+from udpconf.limits import SECOND
+from udpconf.proto.audio_packets import AudioPacketizer
+from udpconf.proto.loss_estimate import LossEstimate
+from udpconf.proto.sound_redundancy import Redundancy, sound_redundancy
+from udpconf.wire.envelope import OVERHEAD_BYTES
+from udpconf.wire.frames import AUDIO_BLOCK_BYTES, AUDIO_HEADER_BYTES, OPUS_FRAME_US, Feedback, encode_audio
+
+# All of the UDP payload: as much as a telephone call of the last century took, for Opus and its repetitions.
+SOUND_MAX_BPS = 124_000
+BITRATE_BPS = 32_000
+# Below this, speech in frames of 10 ms gets hard to listen to; then there are fewer copies, not fewer bits.
+BITRATE_MIN_BPS = 20_000
+# A listener hears each change of plan, as the delay follows; runs of five come so seldom that 5 s of them vary by half.
+LOSS_WINDOW_US = 20 * SECOND
+# Until it is known what comes, at least this: nearly as good as knowing, on most paths. A loss of 1 % shows in 300 packets.
+AT_FIRST = Redundancy(1, 1)
+KNOWN_PACKETS = 300
+
+
+class SoundSender:
+    """Of one session."""
+
+    def __init__(self) -> None:
+        self._packetizer = AudioPacketizer()
+        self._loss = LossEstimate(LOSS_WINDOW_US)
+        self._redundancy = AT_FIRST
+
+    def handle_feedback(self, now_us: int, feedback: Feedback) -> None:
+        """The server says what came of the sound."""
+        if feedback.sound_received:
+            self._loss.handle_report(
+                now_us, feedback.sound_received, feedback.sound_lost, feedback.sound_loss_runs
+            )
+            plan = sound_redundancy(*self._loss.expected(now_us))
+            unknown = feedback.sound_received + feedback.sound_lost < KNOWN_PACKETS
+            self._redundancy = AT_FIRST if unknown and not plan.copies else plan
+
+    def packetize(self, data: bytes, capture_us: int) -> bytes:
+        """The plaintext for 10 ms of Opus."""
+        return encode_audio(self._packetizer.packetize(data, capture_us, self._redundancy))
+
+    @property
+    def bitrate_bps(self) -> int:
+        """What the encoder should make from now on, so that all of it fits; any thread may read it."""
+        blocks = 1 + self._redundancy.copies
+        packet_bytes = SOUND_MAX_BPS / 8 * OPUS_FRAME_US / 1_000_000
+        frame_bytes = (packet_bytes - OVERHEAD_BYTES - AUDIO_HEADER_BYTES) / blocks - AUDIO_BLOCK_BYTES
+        bps = int(frame_bytes * 8 * 1_000_000 / OPUS_FRAME_US)
+        return max(BITRATE_MIN_BPS, min(bps, BITRATE_BPS))
