@@ -206,6 +206,8 @@ class ClientEndpoint:
         counts.state = self.state
         counts.frames_dropped_pacer = self._video.frames_dropped
         counts.path_kbps = self.path_kbps(now_us)
+        counts.picture_target_kbps = counts.path_kbps / (1 + self.parity_share)
+        counts.sound_target_kbps = self.sound_bitrate_bps / 1000
         counts.path_queue_ms = self._video.path.queue_us(now_us) / MS
         return self._totals.snapshot(now_us, self._session)
 

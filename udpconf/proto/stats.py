@@ -153,6 +153,8 @@ class SenderStats:
     quality: int = 0
     picture_scale: float = 1.0  # of width and height, as pictures are sent
     path_kbps: float = 0.0  # what pictures may take at present, headers and parity included
+    picture_target_kbps: float = 0.0  # of it, what is left for the pictures themselves
+    sound_target_kbps: float = 0.0  # Opus alone, without copies and headers
     path_queue_ms: float = 0.0  # how long what is sent now would wait on the path, as far as one can tell
     audio_frames_sent: int = 0
     server_loss_share: float = 0.0
