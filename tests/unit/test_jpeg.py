@@ -14,6 +14,7 @@ from udpconf.limits import PICTURE_MAX_HEIGHT, PICTURE_MAX_WIDTH
 from udpconf.media.jpeg import JpegEncoder, join_jpeg, write_jpeg
 
 PAYLOAD = 1148
+RESTART = re.compile(rb"\xff[\xd0-\xd7]")
 
 
 def decoded(jpeg: bytes) -> np.ndarray:
@@ -53,16 +54,26 @@ def test_what_was_cut_is_put_together_again_byte_for_byte() -> None:
         )
 
 
-def test_segments_hold_as_many_whole_intervals_as_fit_and_no_larger_one_exists() -> None:
+def test_segments_are_whole_intervals_as_few_as_fit_and_about_as_large_as_each_other() -> None:
     image = film(640, 360)
     for limit in (512, 800, PAYLOAD):
         frame = JpegEncoder().encode(image, 50, 0, limit)
         assert frame.complete
-        assert all(len(segment.data) <= limit for segment in frame.segments)
         for one, two in itertools.pairwise(frame.segments):
             assert one.first_interval + one.interval_count == two.first_interval
-            first_of_next = re.split(rb"\xff[\xd0-\xd7]", two.data)[0]
-            assert len(one.data) + 2 + len(first_of_next) > limit
+        intervals = [len(data) for segment in frame.segments for data in RESTART.split(segment.data)]
+
+        def fewest(limit: int, sizes: list[int]) -> int:
+            count, used = 1, -2
+            for size in sizes:
+                count, used = (count, used + 2 + size) if used + 2 + size <= limit else (count + 1, size)
+            return count
+
+        longest = max(len(segment.data) for segment in frame.segments)
+        assert longest <= limit
+        assert len(frame.segments) == fewest(limit, intervals)
+        # 16 bytes less do not hold them.
+        assert longest <= max(intervals) + 16 or fewest(longest - 17, intervals) > len(frame.segments)
         apart = IntervalEncoder().encode(image, 50, 0, limit)
         assert write_jpeg(frame) == write_jpeg(apart)
 

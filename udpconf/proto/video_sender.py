@@ -31,7 +31,7 @@ _REPAIR_CEILING = 0.95
 # Where parity has to do it all against so much loss, a picture of few datagrams goes in more and smaller ones: parity then comes
 # in finer steps, and the larger block saves more with the same bytes. By arithmetic, at 5 % of loss 12 kB in datagrams of 1452
 # bytes come out fresh by 99.5 % with 28 % of overhead, headers included, or by 98.0 % with 16; of 1100, by 99.2 % with 24.
-SMALL_DATAGRAMS_LOSS = 0.02
+SMALL_DATAGRAMS_LOSS = 0.01
 SMALL_DATAGRAM_BYTES = 1100
 FEW_DATAGRAMS = 20
 # From here on what is lost is what the path's queue had no room for, and more would only make it longer.
