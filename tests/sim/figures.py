@@ -6,9 +6,10 @@ from itertools import pairwise
 from typing import NamedTuple
 
 from tests.conversation import SERVER_START_US, UDP_IP_BYTES, Conversation, Peer
+from tests.playing import Player
 from udpconf.frames import OpusFrame
 from udpconf.limits import MS, SECOND
-from udpconf.proto.audio_jitter import FRAME_US, AudioJitterBuffer
+from udpconf.proto.audio_jitter import FRAME_US, PLAY_US, AudioJitterBuffer
 from udpconf.proto.events import AudioReceived, VideoFrameDue
 from udpconf.proto.server_client import ServerClient
 from udpconf.wire.envelope import HEADER_BYTES, PROTECTED_BIT
@@ -58,6 +59,7 @@ class Call:
         accepted_ids: of those the endpoint took.
         shown: in the order they were given out.
         hearing: the sound between network and loudspeaker, a buffer for each session.
+        playing: who takes it out of them.
         shown_by_session: the ids of the frames.
         sounds_concealed: pieces of 10 ms that were made up.
         datagrams_sent: into the link, by direction and kind; ``datagrams_came``: out of it, by direction.
@@ -74,6 +76,7 @@ class Call:
     sounds_received: int = 0
     sounds_concealed: int = 0
     hearing: list[AudioJitterBuffer] = field(default_factory=list)
+    playing: list[Player] = field(default_factory=list)
     shown_by_session: list[list[int]] = field(default_factory=list)
     datagrams_sent: Counter[tuple[str, str]] = field(default_factory=Counter)
     datagrams_came: Counter[str] = field(default_factory=Counter)
@@ -81,14 +84,15 @@ class Call:
     video_on: bool = False
     sound_on: bool = False
     _heard: bool = False
-    _silent: int = 0  # pops in a row without a frame of the sender's
-    _silent_longest: int = 0
+    _silent_us: int = 0  # in a row without a frame of the sender's
+    _silent_longest_us: int = 0
 
     # --- what the story tells it ---
 
     def join(self) -> None:
         """A session begins."""
         self.hearing.append(AudioJitterBuffer())
+        self.playing.append(Player(self.hearing[-1]))
         self.shown_by_session.append([])
 
     def sent(self, direction: str, datagram: bytes) -> None:
@@ -176,24 +180,27 @@ class Call:
             event.sequence_number, event.capture_us, event.data, event.arrival_us, copy=event.copy
         )
 
-    def pop_sound(self, now_us: int) -> OpusFrame | None:
-        """What the loudspeaker gets for the next 10 ms."""
-        if not self.hearing:
-            return None
-        frame = self.hearing[-1].pop(now_us)
-        if frame is not None and frame.data is not None:
-            self._heard = True
-            self._silent = 0
-        elif self._heard and self.sound_on:
-            self.sounds_concealed += frame is not None
-            self._silent += 1
-            self._silent_longest = max(self._silent_longest, self._silent)
-        return frame
+    def play_sound(self, now_us: int) -> list[OpusFrame]:
+        """What goes to the loudspeaker for the next 5 ms."""
+        if not self.playing:
+            return []
+        played: list[OpusFrame] = []
+        for _, frame in self.playing[-1].play(now_us):
+            if frame is not None and frame.data is not None:
+                self._heard = True
+                self._silent_us = 0
+            elif self._heard and self.sound_on:
+                self.sounds_concealed += frame is not None
+                self._silent_us += PLAY_US if frame is None else FRAME_US
+                self._silent_longest_us = max(self._silent_longest_us, self._silent_us)
+            if frame is not None:
+                played.append(frame)
+        return played
 
     @property
     def silence_ms(self) -> float:
         """The longest that nothing of the sender's own was heard, once it had been, and while it captured sound."""
-        return self._silent_longest * FRAME_US / MS
+        return self._silent_longest_us / MS
 
     @property
     def sound_delay_ms(self) -> float:

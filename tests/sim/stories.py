@@ -22,7 +22,7 @@ from udpconf.emulation.link import LinkConditions
 from udpconf.emulation.scenario import Scenario, load_scenario, of_conditions
 from udpconf.frames import EncodedFrame
 from udpconf.limits import MS, SECOND
-from udpconf.proto.audio_jitter import FRAME_US
+from udpconf.proto.audio_jitter import PLAY_US
 from udpconf.proto.client_config import ClientConfig
 from udpconf.proto.events import AudioReceived, ClientJoined, ServerEvent, VideoFrameDue
 from udpconf.proto.packetizer import pack_segments
@@ -250,10 +250,9 @@ class Story:
 
     def _loudspeaker(self, at_us: int) -> None:
         for call in self._by_number:
-            frame = call.pop_sound(SERVER_START_US + at_us)
-            if frame is not None:
+            for frame in call.play_sound(SERVER_START_US + at_us):
                 self._record(b"s", call, frame.capture_us, frame.data or b"")
-        next_us = at_us + FRAME_US
+        next_us = at_us + PLAY_US
         self._conversation.at(next_us, lambda: self._loudspeaker(next_us))
 
     def _sync_lips(self, call: Call, now_us: int) -> None:

@@ -5,9 +5,10 @@ from typing import NamedTuple
 
 import pytest
 
+from tests.playing import Player
 from udpconf.frames import OpusFrame
 from udpconf.limits import AUDIO_BUFFER_US, MS, SECOND
-from udpconf.proto.audio_jitter import FRAME_US, FRAMES_MAX, GAP_FRAMES, AudioJitterBuffer
+from udpconf.proto.audio_jitter import FRAME_US, FRAMES_MAX, GAP_FRAMES, PLAY_US, AudioJitterBuffer
 
 # A frame can be sent once its last sample is there, and Opus looks 2.5 ms ahead.
 FRAMING_US = 12_500
@@ -34,10 +35,9 @@ def listen(
     drift_ppm: int = 0,
     unsent: range = range(0),
     late: dict[int, int] | None = None,
-    quiet: bool = False,
     seed: int = 1,
 ) -> Run:
-    """A stream over a path, popped every 10 ms by a thread that is up to 1.5 ms late. Frame n is captured at n * 10 ms."""
+    """A stream over a path, played 5 ms at a time by a thread that is up to 1.5 ms late. Frame n is captured at n * 10 ms."""
     source = random.Random(seed)
     arrivals = []
     for number in range(seconds * 100):
@@ -46,7 +46,8 @@ def listen(
         delay_us = FRAMING_US + path_us + source.randint(0, jitter_us) + (late or {}).get(number, 0)
         arrivals.append((number * FRAME_US + delay_us, number))
     arrivals.sort(reverse=True)
-    buffer, seen, popped, skipped = AudioJitterBuffer(), set[int](), [], list[OpusFrame]()
+    buffer = AudioJitterBuffer()
+    player, seen, popped = Player(buffer), set[int](), list[tuple[int, OpusFrame | None]]()
     due = 3_333.0
     while due < seconds * SECOND:
         now_us = int(due) + source.randint(0, 1_500)
@@ -58,11 +59,10 @@ def listen(
                 if of >= 0 and of not in seen and of not in unsent:
                     seen.add(of)
                     buffer.push(of, of * FRAME_US, b"opus", arrival_us, copy=offset == 1)
-        popped.append((now_us, buffer.pop(now_us, quiet=quiet)))
-        skipped += buffer.skipped
-        due += FRAME_US * (1 + drift_ppm / 1e6)
+        popped += player.play(now_us)
+        due += PLAY_US * (1 + drift_ppm / 1e6)
     assert_conserved(buffer)
-    return Run(buffer, popped, skipped)
+    return Run(buffer, popped, player.skipped)
 
 
 def assert_conserved(buffer: AudioJitterBuffer) -> None:
@@ -106,14 +106,15 @@ def test_at_a_fifth_of_packets_lost_only_neighbours_are_concealed(jitter_ms: int
 
 
 @pytest.mark.parametrize("drift_ppm", [-200, 200])
-def test_a_drifting_clock_is_followed_one_frame_at_a_time(drift_ppm: int) -> None:
+def test_a_drifting_clock_is_followed_by_a_few_milliseconds_at_a_time(drift_ppm: int) -> None:
     run = listen(300, drift_ppm=drift_ppm)
     delays = run.delays_us()
-    # 200 ppm of 300 s are six frames.
-    moved = run.buffer.counts.skipped if drift_ppm > 0 else run.buffer.counts.stretched
-    assert 5 <= moved <= 9
-    assert delays[-1] - delays[0] < 30 * MS
-    assert run.buffer.counts.lost == 0
+    # 200 ppm of 300 s are 60 ms.
+    counts = run.buffer.counts
+    moved_us = counts.shortened_us if drift_ppm > 0 else counts.lengthened_us
+    assert 45 * MS <= moved_us <= 75 * MS
+    assert counts.lost == counts.skipped == counts.stretched == 0
+    assert delays[-1] - delays[0] < 20 * MS
 
 
 def test_a_burst_of_late_frames_costs_latency_for_seconds_but_no_sound() -> None:
@@ -125,22 +126,15 @@ def test_a_burst_of_late_frames_costs_latency_for_seconds_but_no_sound() -> None
     assert max(ends) - FRAMING_US < 25 * MS, "the delay came down again"
 
 
-def test_in_quiet_the_delay_comes_down_at_once() -> None:
-    late = {1000 + index: 80 * MS - index * 10 * MS for index in range(8)}
-    loud, quiet = listen(12, late=late), listen(12, late=late, quiet=True)
-    assert quiet.buffer.delay_us is not None
-    assert loud.buffer.delay_us is not None
-    assert quiet.buffer.counts.skipped >= loud.buffer.counts.skipped
-
-
-def test_a_frame_left_out_is_given_to_the_recorder() -> None:
-    run = listen(60, drift_ppm=400)
+def test_frames_left_out_when_it_is_far_too_late_are_given_to_the_recorder() -> None:
+    late = {1000 + index: 300 * MS - index * 10 * MS for index in range(30)}
+    run = listen(40, late=late)
     heard = {frame.capture_us for _, frame in run.popped if frame and frame.data}
     left_out = {frame.capture_us for frame in run.skipped}
     assert left_out
     assert not heard & left_out
     everything = heard | left_out
-    assert everything == set(range(min(everything), max(everything) + 1, FRAME_US))
+    assert len(everything) >= (max(everything) - min(everything)) // FRAME_US - 30
 
 
 def test_a_muted_sender_is_concealed_briefly_then_silent_then_clean_again() -> None:

@@ -56,7 +56,7 @@ def heard(pcm: Pcm, block_us: NDArray[np.int64], first_mouth_us: int, count: int
     """Find each chirp of a run in what was heard.
 
     Args:
-        pcm: int16[n * 480], all blocks that were handed out, in their order.
+        pcm: int16[n * k], all blocks of k samples that were handed out, in their order.
         block_us: int64[n], when each of them was: its first sample was heard then, the others follow at 48 kHz.
         first_mouth_us: when the sender's sound began.
         count: how many chirps it held.
@@ -66,19 +66,20 @@ def heard(pcm: Pcm, block_us: NDArray[np.int64], first_mouth_us: int, count: int
     mouths = [first_mouth_us + round((OFFSET / RATE + n * INTERVAL_S) * 1e6) for n in range(count)]
     if len(pcm) < LENGTH:
         return [Heard(n, mouth_us, None) for n, mouth_us in enumerate(mouths)]
+    block = len(pcm) // len(block_us)
     matches = [_matched(pcm, waveform(odd)) for odd in (False, True)]
     threshold = THRESHOLD * max(float(match.max()) for match in matches)
     result = []
     for number, mouth_us in enumerate(mouths):
-        first = int(np.searchsorted(block_us, mouth_us - 10_000)) * BLOCK
-        last = int(np.searchsorted(block_us, mouth_us + round(LATEST_S * 1e6))) * BLOCK
+        first = int(np.searchsorted(block_us, mouth_us - 10_000)) * block
+        last = int(np.searchsorted(block_us, mouth_us + round(LATEST_S * 1e6))) * block
         window = matches[number % 2][first:last]
         # Where nothing but noise is left, a maximum means nothing.
         if window.size == 0 or float(window.max()) < max(threshold, 1.0):
             result.append(Heard(number, mouth_us, None))
             continue
         sample = first + int(window.argmax())
-        ear_us = int(block_us[sample // BLOCK]) + sample % BLOCK * 1_000_000 // RATE
+        ear_us = int(block_us[sample // block]) + sample % block * 1_000_000 // RATE
         result.append(Heard(number, mouth_us, ear_us))
     return result
 

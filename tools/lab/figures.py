@@ -202,11 +202,12 @@ def _sound(notes: RunNotes) -> dict[str, Any]:
         if one.ear_us is not None and seen_us is not None:
             skews.append(one.ear_us - one.mouth_us - seen_us)
     concealed = notes.received_counters.get("audio_frames_concealed")
+    frames = max(1, len(notes.received["sound"]) // chirp.BLOCK)
     return {
         "chirps": len(chirps),
         "chirps_heard": len(delays),
         **_numbers("sound", delays),
-        "sound_concealed": None if concealed is None else _rounded(concealed / max(1, len(blocks)), 4),
+        "sound_concealed": None if concealed is None else _rounded(concealed / frames, 4),
         # Positive: the sound comes after its picture.
         "sound_after_picture_ms": _rounded(float(np.median(skews)) / 1000, 1) if skews else None,
     }

@@ -80,7 +80,7 @@ QUALITY_COLUMNS = (
         "the same against the picture compressed at the quality asked for",
     ),
     Column("sound p50, ms", "sound_p50_ms", 0, -1, "mouth to ear, median of the chirps that were heard"),
-    Column("sound concealed, %", "sound_concealed", 1, -1, "of the 10 ms blocks: invented or stretched", 100),
+    Column("sound concealed, %", "sound_concealed", 1, -1, "of the 10 ms frames: invented", 100),
     Column(
         "sound after picture, ms", "sound_after_picture_ms", 0, 0, "median; below 0 the sound comes first"
     ),

@@ -3,7 +3,7 @@
 network thread ─► handle() ─[bounded]─► a jitter buffer for each client ─► Opus ─► mixer ─► speaker's ring
                                                    └─► recorder (not decoded)       └─► subscribers [bounded]
 
-One thread wakes at most a hundred times a second for all clients together, and not at all while nobody sends sound or
+One thread wakes at most 200 times a second for all clients together, and not at all while nobody sends sound or
 nobody listens. The loudspeaker sets the pace, whose clock is the one that counts; without one, or when it hangs, the
 computer's clock does.
 """
@@ -16,13 +16,13 @@ from typing import NamedTuple, Protocol
 import numpy as np
 from numpy.typing import NDArray
 
+from udpconf.app.client_sound import PLAY_SAMPLES, ClientSound
 from udpconf.frames import OpusFrame
 from udpconf.limits import MS, SECOND
-from udpconf.media.mixer import Mixer, Mute, crossfade, peak_of
-from udpconf.media.opus import FRAME_SAMPLES, FRAME_US, OpusDecoder
+from udpconf.media.mixer import Mixer, Mute
 from udpconf.net.clock import monotonic_us
 from udpconf.net.mailbox import BoundedQueue
-from udpconf.proto.audio_jitter import AudioCounts, AudioJitterBuffer
+from udpconf.proto.audio_jitter import FRAME_US, PLAY_US, AudioCounts
 from udpconf.proto.events import AudioReceived
 
 Pcm = NDArray[np.int16]
@@ -42,19 +42,16 @@ REST_US = 1 * SECOND
 # Datagrams between the network thread and ours, normally one or two: 16 for each of 256 clients. The oldest goes.
 INBOX_MAX = 4096
 # 1 s of sound for whoever iterates; the oldest goes.
-SUBSCRIPTION_BLOCKS = 100
-# Quiet is what is 18 dB below the loudest of the last seconds (which is forgotten by a third in 4 s).
-QUIET_SHARE = 1 / 8
-LOUDEST_DECAY = 0.999
+SUBSCRIPTION_BLOCKS = SECOND // PLAY_US
 # The delay that lip sync goes by is averaged over this many blocks: the ring goes up and down.
-RING_SMOOTHING = 1 / 16
+RING_SMOOTHING = 1 / 32
 STOP_S = 1.0
 
 
 class AudioBlock(NamedTuple):
-    """10 ms of sound as it should be played."""
+    """5 ms of sound as it should be played."""
 
-    pcm: Pcm  # int16[480, channels] at 48 kHz
+    pcm: Pcm  # int16[240, channels] at 48 kHz
     client_id: str | None  # None: all clients mixed
     capture_us: int | None  # CLOCK_MONOTONIC of this machine at the first sample; None when mixed
 
@@ -90,13 +87,13 @@ class AudioReceiver:
         self._changing = (
             threading.Lock()
         )  # the three below; each is replaced as a whole and read without the lock
-        self._clients: dict[str, _Client] = {}
+        self._clients: dict[str, ClientSound] = {}
         self._subscribers: tuple[tuple[BoundedQueue[AudioBlock], str | None], ...] = ()
         self._on_opus: OnOpus | None = None
         self._speaker: Loudspeaker | None = None
         self._closed = False
         self._wanted = False  # somebody listens: a speaker, a subscriber or a recorder
-        self._inbox: deque[tuple[_Client, AudioReceived]] = deque(maxlen=INBOX_MAX)
+        self._inbox: deque[tuple[ClientSound, AudioReceived]] = deque(maxlen=INBOX_MAX)
         self._work = threading.Event()  # there is something in the inbox
         self._wake = threading.Event()  # the speaker took something, or the end
         self._stopping = False
@@ -136,7 +133,7 @@ class AudioReceiver:
         ``latency_us``: it is heard so long after its capture, as its pictures are shown (within the buffer's 400 ms).
         """
         with self._changing:
-            self._clients = {**self._clients, client_id: _Client(latency_us)}
+            self._clients = {**self._clients, client_id: ClientSound(latency_us)}
 
     def set_latency(self, client_id: str, latency_us: int) -> None:
         """Like ``add_client``'s, from now on."""
@@ -243,7 +240,7 @@ class AudioReceiver:
         speaker = self._speaker
         if speaker is not None:
             self._underruns, self._calm_us = speaker.underruns, now_us
-            silence = np.zeros((FRAME_SAMPLES, 1), np.int16)
+            silence = np.zeros((PLAY_SAMPLES, 1), np.int16)
             while speaker.queued_us < self._ring_target_us:
                 speaker.write(silence)
 
@@ -260,18 +257,18 @@ class AudioReceiver:
         speaker = self._speaker
         if speaker is not None and speaker.alive and now_us - self._taken_us < STALL_US:
             self._adapt_ring(now_us, speaker)
-            for _ in range(RING_MAX_US // FRAME_US):
+            for _ in range(RING_MAX_US // PLAY_US):
                 if speaker.queued_us >= self._ring_target_us:
                     break
                 self._play(now_us, speaker)
-                self._due_us = now_us + FRAME_US
+                self._due_us = now_us + PLAY_US
         else:
             self._ring_delay_us = None
             if now_us - self._due_us > BEHIND_MAX_US:
                 self._due_us = now_us
             while now_us >= self._due_us:
                 self._play(now_us, None)
-                self._due_us += FRAME_US
+                self._due_us += PLAY_US
         return now_us - self._sounded_us < REST_US
 
     def _adapt_ring(self, now_us: int, speaker: Loudspeaker) -> None:
@@ -284,25 +281,21 @@ class AudioReceiver:
         self._underruns, self._calm_us = speaker.underruns, now_us
 
     def _play(self, now_us: int, speaker: Loudspeaker | None) -> None:
-        """The next 10 ms of everybody."""
+        """The next 5 ms of everybody."""
         subscribers, on_opus = self._subscribers, self._on_opus
         everybody = speaker is not None or any(wanted is None for _, wanted in subscribers)
         sounding: list[AudioBlock] = []
         for client_id, client in self._clients.items():
-            frame = client.buffer.pop(now_us, quiet=client.quiet)
-            skipped = client.buffer.skipped
+            audible = everybody or any(wanted == client_id for _, wanted in subscribers)
+            pcm = client.play(now_us, audible=audible)
             if on_opus is not None:
-                for arrived in (
-                    *skipped,
-                    *((frame,) if frame is not None and frame.data is not None else ()),
-                ):
+                for arrived in client.arrived:
                     on_opus(client_id, arrived)
-            if frame is None:
+            if pcm is None:
                 continue
             self._sounded_us = now_us
-            if everybody or any(wanted == client_id for _, wanted in subscribers):
-                pcm = client.decode(frame, skipped)
-                sounding.append(AudioBlock(pcm, client_id, frame.capture_us))
+            if audible:
+                sounding.append(AudioBlock(pcm, client_id, client.capture_us))
         mixed = self._mixer.mix([block.pcm for block in sounding]) if sounding and everybody else None
         for queue, wanted in subscribers:
             if wanted is None:
@@ -321,7 +314,7 @@ class AudioReceiver:
         if self._ring_delay_us is None:
             self._ring_delay_us = float(delay_us)
         self._ring_delay_us += (delay_us - self._ring_delay_us) * RING_SMOOTHING
-        block = mixed if mixed is not None else np.zeros((FRAME_SAMPLES, 1), np.int16)
+        block = mixed if mixed is not None else np.zeros((PLAY_SAMPLES, 1), np.int16)
         speaker.write(self._mute.apply(block, muted=self.muted))
 
     def _speaker_took(self) -> None:
@@ -331,31 +324,3 @@ class AudioReceiver:
 
     def _count_listeners(self) -> None:
         self._wanted = bool(self._subscribers) or self._on_opus is not None or self._speaker is not None
-
-
-class _Client:
-    """One client's way from frames to sound; its buffer and decoder belong to the sound thread."""
-
-    def __init__(self, latency_us: int) -> None:
-        self.buffer = AudioJitterBuffer()
-        self.latency_us = latency_us
-        self.quiet = True
-        self._decoder: OpusDecoder | None = None  # not made until somebody wants to hear
-        self._loudest = 0.0
-
-    def decode(self, frame: OpusFrame, skipped: list[OpusFrame]) -> Pcm:
-        """int16[480, 1] for this frame. A frame that was left out goes over into this one, so that nothing clicks."""
-        if self._decoder is None:
-            self._decoder = OpusDecoder()
-        before = self._sound(skipped[-1], self._decoder) if skipped else None
-        pcm = self._sound(frame, self._decoder)
-        if before is not None:
-            pcm = crossfade(before, pcm)
-        level = peak_of(pcm)
-        self._loudest = max(level, self._loudest * LOUDEST_DECAY)
-        self.quiet = level < self._loudest * QUIET_SHARE or level == 0
-        return pcm
-
-    def _sound(self, frame: OpusFrame, decoder: OpusDecoder) -> Pcm:
-        pcm = decoder.conceal() if frame.data is None else decoder.decode(frame.data)
-        return pcm.reshape(FRAME_SAMPLES, -1)

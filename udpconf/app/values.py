@@ -61,10 +61,10 @@ class Frame:
 
 @dataclass(frozen=True, slots=True, eq=False)
 class AudioBlock:
-    """10 ms of sound, as it should be played: lost pieces concealed, in step with the clock.
+    """5 ms of sound, as it should be played: lost pieces concealed, in step with the clock.
 
     Attributes:
-        pcm: int16[480, channels] at 48 kHz, yours to keep.
+        pcm: int16[240, channels] at 48 kHz, yours to keep.
         client: whose sound; None when it is everybody's, mixed.
         capture_us: when its first sample was captured, on this machine's CLOCK_MONOTONIC, microseconds; None when mixed.
     """

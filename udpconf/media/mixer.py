@@ -14,7 +14,7 @@ FULL_SCALE = 32_767.0
 # Gain goes down within a millisecond and comes back by 6 dB in a third of a second: no click, no pumping. What is
 # still too loud in that first millisecond is bent, not cut. Chosen by ear's rule of thumb, not measured.
 ATTACK_SAMPLES = 48
-RELEASE_PER_BLOCK = 1.02
+RELEASE_PER_BLOCK = 1.01
 
 
 class Mixer:

@@ -1,12 +1,12 @@
 """When each 10 ms of sound is due: one client's audio jitter buffer, free of clocks and threads.
 
-Whoever plays calls ``pop`` once for every 10 ms that the loudspeaker takes. Frames wait here until they are as old as
+Whoever plays calls ``pop`` whenever it has less left than the next 5 ms take. Frames wait here until they are as old as
 the target delay. Of the last five seconds it is known how old each frame was when the first packet that carries it came; the
 target is the age at which the delay and the share of frames that come later are the least bad together, and a margin. When the
-real delay strays from the target for long (jitter came or went, or one of the clocks runs fast), one frame is stretched
-or left out, if possible while it is quiet. The same rule follows the drift of the clocks.
+real delay strays from the target (jitter came or went), ``wish_us`` says by how much what comes next should be made longer or
+shorter, at the same pitch; the player says by how much it was. Only when it is far too late, frames are left out.
 
-Nothing has arrived at all: the sound is stretched, not lost, so a burst of late frames costs latency for a second, not
+Nothing has arrived at all: sound is made up, not lost, so a burst of late frames costs latency for a second, not
 speech. Something later has arrived: the frame is lost.
 """
 
@@ -25,20 +25,21 @@ WINDOW_FRAMES = 500
 # A frame in a hundred that comes too late is worth 20 ms of delay (proto/sound_redundancy.py): one of the window's, 4 ms. So in
 # the end few are too late, and these by far; more than a tenth never are.
 LATE_MAX_SHARE = 0.1
-# pop() is called from a thread, which is late by up to 2 ms as a rule; the rest lets the delay stray by RAISE_US.
-MARGIN_US = 5 * MS
+# Who plays takes so much at a time: a frame has to be there up to that long before it is heard. And the delay may stray by RAISE_US.
+PLAY_US = 5 * MS
+MARGIN_US = PLAY_US + 2 * MS
 # Until a second of frames has been measured, the target is a guess.
 START_FRAMES = 100
 START_MARGIN_US = 10 * MS
-# The delay may be less than the target by the one and more by the other; together more than one frame, or it would be
-# stretched and shortened in turns.
-RAISE_US = 3 * MS
-LOWER_US = 9 * MS
+# The delay may be less than the target by the one and more by the other. Sound is made longer or shorter by at least 2.5 ms
+# (media/time_stretch.py), so together they are more, or it would be done in turns; being late is the worse of the two.
+RAISE_US = 2 * MS
+LOWER_US = 3 * MS
 # Noise in the calls of pop() is averaged out over this many of them.
 DELAY_SMOOTHING = 1 / 16
-# How long the sound must stay loud before a frame is stretched or left out all the same, and from which distance on
-# there is no waiting for quiet. Chosen, not measured.
+# How long no good place may be found before a worse one will do. Chosen, not measured.
 PATIENCE_US = 1 * SECOND
+# So far above the target whole frames are left out, each going over into the next one.
 HURRY_US = 60 * MS
 # A stream that is silent for so long has been muted or has gone: no concealment, and a clean start afterwards.
 GAP_US = 200 * MS
@@ -57,12 +58,14 @@ class AudioCounts:
 
     pushed: int = 0
     played: int = 0
-    skipped: int = 0  # left out to shorten the delay
+    skipped: int = 0  # left out, as it was far too late
     duplicate: int = 0  # had arrived before
     late: int = 0  # its time was over
     dropped: int = 0  # the buffer was full
     lost: int = 0  # never came in time, concealed
     stretched: int = 0  # concealment played while waiting, in place of no frame
+    lengthened_us: int = 0  # made longer by so much, all in all
+    shortened_us: int = 0
 
 
 class AudioJitterBuffer:
@@ -73,6 +76,8 @@ class AudioJitterBuffer:
         skipped: the frames that the latest ``pop`` left out, in order; a recording wants them.
         target_us: the delay from capture to ``pop`` that is aimed at; None before the first frame.
         least_us: the target is not lower, however calm the path (pictures that are held for a latency want company).
+        wish_us: after ``pop``: what was popped, and what comes next, should become longer by so much, or shorter (negative).
+        impatient: the wish has not been granted for a while.
     """
 
     def __init__(self) -> None:
@@ -80,6 +85,8 @@ class AudioJitterBuffer:
         self.skipped: list[OpusFrame] = []
         self.target_us: int | None = None
         self.least_us = 0
+        self.wish_us = 0
+        self.impatient = False
         self._waiting: dict[int, OpusFrame] = {}
         self._last: int | None = None  # highest sequence number that was played, lost, skipped or dropped
         self._recent: deque[int] = deque(maxlen=REMEMBERED_FRAMES)  # of those, the ones that had arrived
@@ -90,7 +97,9 @@ class AudioJitterBuffer:
         self._clock_us = 0  # while running: capture time of the sound that is due next
         self._delay_us = 0.0  # while running: smoothed time from capture to pop
         self._stretching = 0  # pops since the last one that dealt with a frame
-        self._astray_us: int | None = None  # since when the delay has been away from the target
+        self._astray_us: int | None = (
+            None  # since when the delay has been away from the target, and nothing was done
+        )
         self._last_pop_us: int | None = None
 
     @property
@@ -130,17 +139,18 @@ class AudioJitterBuffer:
 
     # --- output ------------------------------------------------------------------------------------------------------
 
-    def pop(self, now_us: int, *, quiet: bool = False) -> OpusFrame | None:
-        """What to play for the next 10 ms.
+    def pop(self, now_us: int, ahead_us: int = 0) -> OpusFrame | None:
+        """What to play next: 10 ms.
 
         Args:
             now_us: the time of the call.
-            quiet: what played last was quiet, so this is a good moment to stretch or shorten.
+            ahead_us: so much was popped, and is still to be played before this.
 
         Returns:
             A frame; one without data where sound is to be made up; None when there is nothing to play at all.
         """
         self.skipped = []
+        self.wish_us = 0
         if self._last_pop_us is not None and now_us - self._last_pop_us > GAP_US:
             self._running = False  # nobody listened
         self._last_pop_us = now_us
@@ -153,7 +163,7 @@ class AudioJitterBuffer:
         missing = first - self._last - 1
         if missing > GAP_FRAMES:
             self._running = False
-            return self.pop(now_us)
+            return self.pop(now_us, ahead_us)
         if missing:
             # Each stretched frame already stood for one of them.
             stood_for = min(self._stretching, missing)
@@ -165,14 +175,31 @@ class AudioJitterBuffer:
                 self._lose(self._last + 1)
                 self._clock_us += FRAME_US
                 return OpusFrame(self._clock_us - FRAME_US, None)
-        return self._play(first, now_us, quiet=quiet)
+        return self._play(first, now_us + ahead_us)
+
+    def handle_stretch(self, added_us: int) -> None:
+        """What was popped has become longer by so much, or shorter."""
+        self._delay_us += added_us
+        if added_us > 0:
+            self.counts.lengthened_us += added_us
+        elif added_us < 0:
+            self.counts.shortened_us -= added_us
+        if added_us:
+            self._astray_us = None
+
+    @property
+    def next_waits(self) -> bool:
+        """The frame that comes next is there."""
+        return self._last is not None and self._last + 1 in self._waiting
 
     def _start(self, now_us: int) -> bool:
         """Begin, or begin again after a gap, as soon as the oldest frame of use is due."""
         if not self._waiting or self.target_us is None:
             return False
         first = min(self._waiting)
-        while now_us - self._waiting[first].capture_us > self.target_us + LOWER_US and len(self._waiting) > 1:
+        while now_us - self._waiting[first].capture_us > self.target_us + FRAME_US and len(self._waiting) > 1:
+            if self._last is not None:
+                self._lose(first - 1)
             self._skip(first)
             first = min(self._waiting)
         capture_us = self._waiting[first].capture_us
@@ -188,7 +215,7 @@ class AudioJitterBuffer:
         self._astray_us = None
         return True
 
-    def _play(self, sequence_number: int, now_us: int, *, quiet: bool) -> OpusFrame | None:
+    def _play(self, sequence_number: int, now_us: int) -> OpusFrame | None:
         assert self.target_us is not None
         frame = self._waiting[sequence_number]
         delay_us = now_us - frame.capture_us
@@ -196,17 +223,15 @@ class AudioJitterBuffer:
             # After a break there is nothing to average, and no harm in waiting until the frame is due.
             self._delay_us = float(delay_us)
             self._clock_us = frame.capture_us
-            if delay_us < self.target_us - RAISE_US:
+            if delay_us < self.target_us - max(RAISE_US, FRAME_US // 2):
                 return self._stretch()
         self._delay_us += (delay_us - self._delay_us) * DELAY_SMOOTHING
-        if self._is_time_to_adjust(now_us, quiet=quiet):
-            if self._delay_us < self.target_us:
-                return self._stretch()
-            if sequence_number + 1 in self._waiting:
-                self._skip(sequence_number)
-                self._delay_us -= FRAME_US
-                sequence_number += 1
-                frame = self._waiting[sequence_number]
+        if self._delay_us - self.target_us > HURRY_US and sequence_number + 1 in self._waiting:
+            self._skip(sequence_number)
+            self._delay_us -= FRAME_US
+            sequence_number += 1
+            frame = self._waiting[sequence_number]
+        self._wish(now_us)
         del self._waiting[sequence_number]
         self._pass(sequence_number)
         self.counts.played += 1
@@ -214,18 +239,16 @@ class AudioJitterBuffer:
         self._stretching = 0
         return frame
 
-    def _is_time_to_adjust(self, now_us: int, *, quiet: bool) -> bool:
+    def _wish(self, now_us: int) -> None:
         assert self.target_us is not None
         astray_us = self._delay_us - self.target_us
         if -RAISE_US <= astray_us <= LOWER_US:
             self._astray_us = None
-            return False
+            return
         if self._astray_us is None:
             self._astray_us = now_us
-        if quiet or abs(astray_us) > HURRY_US or now_us - self._astray_us >= PATIENCE_US:
-            self._astray_us = now_us
-            return True
-        return False
+        self.wish_us = -round(astray_us)
+        self.impatient = now_us - self._astray_us >= PATIENCE_US
 
     def _stretch(self) -> OpusFrame | None:
         """10 ms of made-up sound that stand for no frame; after 200 ms of them the stream counts as silent."""

@@ -1,0 +1,114 @@
+"""One client's sound on its way from frames to the 5 ms that are played next.
+
+Frames come from the jitter buffer when they are due, are decoded, and made longer or shorter at the same pitch when the buffer
+wishes so; what is left over from the last 5 ms comes first.
+"""
+
+import numpy as np
+from numpy.typing import NDArray
+
+from udpconf.frames import OpusFrame
+from udpconf.limits import SECOND
+from udpconf.media.mixer import crossfade
+from udpconf.media.opus import FRAME_SAMPLES, SAMPLE_RATE, OpusDecoder
+from udpconf.media.time_stretch import (
+    GOOD_LIKENESS,
+    HURRIED_LIKENESS,
+    LAG_MAX,
+    LAG_MIN,
+    Stretched,
+    lengthen,
+    shorten,
+)
+from udpconf.proto.audio_jitter import PLAY_US, AudioJitterBuffer
+
+Pcm = NDArray[np.int16]
+
+PLAY_SAMPLES = SAMPLE_RATE * PLAY_US // SECOND
+# To leave out any period, so much sound is needed.
+AT_HAND_SAMPLES = 2 * FRAME_SAMPLES
+
+
+class ClientSound:
+    """Belongs to the sound thread.
+
+    Attributes:
+        buffer: where its frames wait.
+        latency_us: it is heard so long after its capture at least; 0: as early as the path allows.
+        arrived: the frames that the latest ``play`` took out of the buffer, in order; a recording wants them.
+        capture_us: when the first sample of the latest 5 ms was captured.
+    """
+
+    def __init__(self, latency_us: int) -> None:
+        self.buffer = AudioJitterBuffer()
+        self.latency_us = latency_us
+        self.arrived: list[OpusFrame] = []
+        self.capture_us = 0
+        self._decoder: OpusDecoder | None = None  # not made until somebody wants to hear
+        self._heard: Pcm = np.zeros((LAG_MAX, 1), np.int16)  # what was played last
+        self._ready: Pcm = self._heard[:0]
+        self._ready_capture_us = 0
+
+    def play(self, now_us: int, *, audible: bool) -> Pcm | None:
+        """The next 5 ms, int16[240, 1]; None: there is nothing to play.
+
+        ``audible``: somebody wants to hear it. If not, frames go the same way, but are not decoded.
+        """
+        self.arrived = []
+        while len(self._ready) < PLAY_SAMPLES and self._pop(now_us, audible=audible):
+            self._follow_wish(now_us, audible=audible)
+        if not len(self._ready):
+            return None
+        self.capture_us = self._ready_capture_us
+        self._ready_capture_us += PLAY_US
+        block = self._ready[:PLAY_SAMPLES]
+        self._ready = self._ready[PLAY_SAMPLES:]
+        self._heard = np.concatenate((self._heard, block))[-LAG_MAX:]
+        if len(block) < PLAY_SAMPLES:  # the end of what there was
+            block = np.concatenate((block, np.zeros((PLAY_SAMPLES - len(block), 1), np.int16)))
+        return block
+
+    def _pop(self, now_us: int, *, audible: bool) -> bool:
+        ahead_us = len(self._ready) * SECOND // SAMPLE_RATE
+        frame = self.buffer.pop(now_us, ahead_us)
+        skipped = self.buffer.skipped
+        self.arrived += skipped
+        if frame is None:
+            return False
+        if frame.data is not None:
+            self.arrived.append(frame)
+        pcm = self._decode(frame, skipped) if audible else np.zeros((FRAME_SAMPLES, 1), np.int16)
+        self._ready = np.concatenate((self._ready, pcm)) if len(self._ready) else pcm
+        self._ready_capture_us = frame.capture_us - ahead_us
+        return True
+
+    def _follow_wish(self, now_us: int, *, audible: bool) -> None:
+        wish_us, hurried = self.buffer.wish_us, self.buffer.impatient
+        samples = abs(wish_us) * SAMPLE_RATE // SECOND
+        if wish_us < 0:
+            if samples < LAG_MIN:
+                return
+            while len(self._ready) < AT_HAND_SAMPLES and self.buffer.next_waits:
+                self._pop(now_us, audible=audible)
+        elif not wish_us:
+            return
+        changed = self._changed(longer=wish_us > 0, samples=max(samples, LAG_MIN))
+        if changed.added and changed.likeness >= (HURRIED_LIKENESS if hurried else GOOD_LIKENESS):
+            self._ready = changed.pcm
+            self.buffer.handle_stretch(changed.added * SECOND // SAMPLE_RATE)
+
+    def _changed(self, *, longer: bool, samples: int) -> Stretched:
+        sound = np.concatenate((self._heard, self._ready))
+        return (lengthen if longer else shorten)(sound, len(self._heard), samples)
+
+    def _decode(self, frame: OpusFrame, skipped: list[OpusFrame]) -> Pcm:
+        """int16[480, 1] for this frame. A frame that was left out goes over into this one, so that nothing clicks."""
+        if self._decoder is None:
+            self._decoder = OpusDecoder()
+        before = self._sound(skipped[-1], self._decoder) if skipped else None
+        pcm = self._sound(frame, self._decoder)
+        return pcm if before is None else crossfade(before, pcm)
+
+    def _sound(self, frame: OpusFrame, decoder: OpusDecoder) -> Pcm:
+        pcm = decoder.conceal() if frame.data is None else decoder.decode(frame.data)
+        return pcm.reshape(FRAME_SAMPLES, -1)
