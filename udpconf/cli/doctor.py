@@ -162,7 +162,7 @@ def _opencv() -> Check:
 
 
 def _libraries() -> Check:
-    names = ("av", "numpy", "simplejpeg", "lz4", "cryptography", "mss")
+    names = ("av", "numpy", "simplejpeg", "lz4", "cryptography", "mss", "samplerate")
     versions = {name: _version_of(name) for name in names}
     missing = [name for name, version in versions.items() if version is None]
     if missing:
