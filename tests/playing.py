@@ -32,7 +32,7 @@ class Player:
             wish_us = self.buffer.wish_us
             if wish_us < -CHANGE_US[0]:
                 while self._ready_us < AT_HAND_US and self.buffer.next_waits:
-                    self._pop(now_us, popped)
+                    self._pop(now_us, popped, early=True)
                 most_us = min(-wish_us, CHANGE_US[1], self._ready_us - FADE_US)
                 if most_us >= CHANGE_US[0]:
                     self._change(-most_us)
@@ -41,8 +41,8 @@ class Player:
         self._ready_us -= PLAY_US
         return popped
 
-    def _pop(self, now_us: int, popped: list[tuple[int, OpusFrame | None]]) -> bool:
-        frame = self.buffer.pop(now_us, self._ready_us)
+    def _pop(self, now_us: int, popped: list[tuple[int, OpusFrame | None]], *, early: bool = False) -> bool:
+        frame = self.buffer.pop(now_us, self._ready_us, early=early)
         self.skipped += self.buffer.skipped
         popped.append((now_us + self._ready_us, frame))
         if frame is None:

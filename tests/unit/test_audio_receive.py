@@ -2,6 +2,7 @@
 
 import threading
 from collections.abc import Callable
+from dataclasses import replace
 
 import numpy as np
 import pytest
@@ -65,6 +66,7 @@ class Room:
     def __init__(self, *hertz: float, amplitude: float = 8000.0) -> None:
         self.receiver = AudioReceiver(clock=lambda: self.now_us)
         self.now_us = 5_000
+        self.ppm = 0  # by which the senders' clocks are slow
         self.frames: dict[str, list[tuple[bytes, int]]] = {}
         for pitch in hertz:
             times = np.arange(6 * RATE) / RATE
@@ -80,16 +82,31 @@ class Room:
             self.receiver.begin(self.now_us)
         while self.now_us < until_us:
             self.now_us += FRAME_US
-            number = (self.now_us - PATH_US) // FRAME_US
-            if number >= 0 and number not in lost:
-                self.send(number)
+            sent = self.number(self.now_us - PATH_US - FRAME_US)
+            for number in range(max(0, sent + 1), self.number(self.now_us - PATH_US) + 1):
+                if number not in lost:
+                    self.send(number)
             if speaker is not None:
                 speaker.take()
             self.receiver.turn(self.now_us)
 
+    @property
+    def first_us(self) -> int:
+        return next((frames[0][1] for frames in self.frames.values()), 0)
+
+    @property
+    def frame_us(self) -> float:
+        return FRAME_US * (1 + self.ppm / 1e6)
+
+    def number(self, us: int) -> int:
+        """Of the frame that had been captured by then, and encoded."""
+        return int((us - self.first_us) // self.frame_us)
+
     def send(self, number: int) -> None:
         for client_id, frames in self.frames.items():
-            data, capture_us = frames[number]
+            data, first_us = frames[number % len(frames)]
+            capture_us = frames[0][1] + round(number * self.frame_us)
+            assert self.ppm or number >= len(frames) or capture_us == first_us
             self.receiver.handle(
                 AudioReceived(client_id, number, capture_us, data, capture_us + PATH_US, copy=False)
             )
@@ -207,6 +224,27 @@ def test_the_delay_for_lip_sync_is_capture_to_air() -> None:
     assert delay_us is not None
     assert abs(delay_us - (heard_us - block.capture_us)) <= 3 * MS
     assert room.receiver.audio_delay_us("nobody") is None
+
+
+@pytest.mark.parametrize("ppm", [-200, 200])
+def test_sound_cards_whose_clocks_differ_are_followed_by_resampling(ppm: int) -> None:
+    room, speaker = Room(440), FakeSpeaker()
+    room.ppm = ppm
+    room.receiver.set_speaker(speaker)
+    room.run(60 * SECOND, speaker)
+    before, before_us = room.receiver.counts("client-440"), room.receiver.audio_delay_us("client-440")
+    assert before is not None
+    before = replace(before)
+    assert before_us is not None
+    room.run(120 * SECOND, speaker)
+    after, after_us = room.receiver.counts("client-440"), room.receiver.audio_delay_us("client-440")
+    assert after is not None
+    assert after_us is not None
+    assert after == replace(before, pushed=after.pushed, played=after.played)
+    # Without it, 60 s of 200 ppm are 12 ms.
+    assert abs(after_us - before_us) <= 3 * MS
+    heard = np.concatenate(speaker.played[-100:])
+    assert np.abs(np.diff(heard[:, 0].astype(int), 2)).max() < 100, "no click"
 
 
 @pytest.mark.parametrize("playing", [False, True])

@@ -43,8 +43,8 @@ REST_US = 1 * SECOND
 INBOX_MAX = 4096
 # 1 s of sound for whoever iterates; the oldest goes.
 SUBSCRIPTION_BLOCKS = SECOND // PLAY_US
-# The delay that lip sync goes by is averaged over this many blocks: the ring goes up and down.
-RING_SMOOTHING = 1 / 32
+# The delay that lip sync goes by is averaged over this many looks: the ring goes up and down.
+RING_SMOOTHING = 1 / 16
 STOP_S = 1.0
 
 
@@ -257,17 +257,18 @@ class AudioReceiver:
         speaker = self._speaker
         if speaker is not None and speaker.alive and now_us - self._taken_us < STALL_US:
             self._adapt_ring(now_us, speaker)
-            for _ in range(RING_MAX_US // PLAY_US):
+            self._look_at_ring(speaker)
+            for taken in range(RING_MAX_US // PLAY_US):
                 if speaker.queued_us >= self._ring_target_us:
                     break
-                self._play(now_us, speaker)
+                self._play(now_us, taken * PLAY_US, speaker)
                 self._due_us = now_us + PLAY_US
         else:
             self._ring_delay_us = None
             if now_us - self._due_us > BEHIND_MAX_US:
                 self._due_us = now_us
             while now_us >= self._due_us:
-                self._play(now_us, None)
+                self._play(now_us, 0, None)
                 self._due_us += PLAY_US
         return now_us - self._sounded_us < REST_US
 
@@ -280,14 +281,14 @@ class AudioReceiver:
             return
         self._underruns, self._calm_us = speaker.underruns, now_us
 
-    def _play(self, now_us: int, speaker: Loudspeaker | None) -> None:
-        """The next 5 ms of everybody."""
+    def _play(self, now_us: int, ahead_us: int, speaker: Loudspeaker | None) -> None:
+        """The next 5 ms of everybody, heard after ``ahead_us`` that were taken at the same time."""
         subscribers, on_opus = self._subscribers, self._on_opus
         everybody = speaker is not None or any(wanted is None for _, wanted in subscribers)
         sounding: list[AudioBlock] = []
         for client_id, client in self._clients.items():
             audible = everybody or any(wanted == client_id for _, wanted in subscribers)
-            pcm = client.play(now_us, audible=audible)
+            pcm = client.play(now_us, ahead_us, audible=audible)
             if on_opus is not None:
                 for arrived in client.arrived:
                     on_opus(client_id, arrived)
@@ -308,12 +309,15 @@ class AudioReceiver:
         if speaker is not None:
             self._write(speaker, mixed)
 
-    def _write(self, speaker: Loudspeaker, mixed: Pcm | None) -> None:
-        """The ring is kept full with silence as well: what comes after it then needs no new cushion."""
-        delay_us = speaker.latency_us  # before this block is in it
+    def _look_at_ring(self, speaker: Loudspeaker) -> None:
+        """How long it takes from now to the air."""
+        delay_us = speaker.latency_us
         if self._ring_delay_us is None:
             self._ring_delay_us = float(delay_us)
         self._ring_delay_us += (delay_us - self._ring_delay_us) * RING_SMOOTHING
+
+    def _write(self, speaker: Loudspeaker, mixed: Pcm | None) -> None:
+        """The ring is kept full with silence as well: what comes after it then needs no new cushion."""
         block = mixed if mixed is not None else np.zeros((PLAY_SAMPLES, 1), np.int16)
         speaker.write(self._mute.apply(block, muted=self.muted))
 

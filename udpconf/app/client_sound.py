@@ -1,7 +1,7 @@
 """One client's sound on its way from frames to the 5 ms that are played next.
 
-Frames come from the jitter buffer when they are due, are decoded, and made longer or shorter at the same pitch when the buffer
-wishes so; what is left over from the last 5 ms comes first.
+Frames come from the jitter buffer when they are due, are decoded, resampled by what the sender's and the loudspeaker's clocks
+differ by, and made longer or shorter at the same pitch when the buffer wishes so; what is left over from the last 5 ms comes first.
 """
 
 import numpy as np
@@ -11,6 +11,7 @@ from udpconf.frames import OpusFrame
 from udpconf.limits import SECOND
 from udpconf.media.mixer import crossfade
 from udpconf.media.opus import FRAME_SAMPLES, SAMPLE_RATE, OpusDecoder
+from udpconf.media.resampler import Resampler
 from udpconf.media.time_stretch import (
     GOOD_LIKENESS,
     HURRIED_LIKENESS,
@@ -21,6 +22,7 @@ from udpconf.media.time_stretch import (
     shorten,
 )
 from udpconf.proto.audio_jitter import PLAY_US, AudioJitterBuffer
+from udpconf.proto.drift import DriftControl
 
 Pcm = NDArray[np.int16]
 
@@ -45,18 +47,23 @@ class ClientSound:
         self.arrived: list[OpusFrame] = []
         self.capture_us = 0
         self._decoder: OpusDecoder | None = None  # not made until somebody wants to hear
+        self._drift = DriftControl()
+        self._resampler = Resampler(1)
         self._heard: Pcm = np.zeros((LAG_MAX, 1), np.int16)  # what was played last
         self._ready: Pcm = self._heard[:0]
         self._ready_capture_us = 0
 
-    def play(self, now_us: int, *, audible: bool) -> Pcm | None:
+    def play(self, now_us: int, ahead_us: int, *, audible: bool) -> Pcm | None:
         """The next 5 ms, int16[240, 1]; None: there is nothing to play.
 
-        ``audible``: somebody wants to hear it. If not, frames go the same way, but are not decoded.
+        Args:
+            now_us: the time of the call.
+            ahead_us: so much was taken at this time already, and is heard before this.
+            audible: somebody wants to hear it. If not, frames go the same way, but are not decoded.
         """
         self.arrived = []
-        while len(self._ready) < PLAY_SAMPLES and self._pop(now_us, audible=audible):
-            self._follow_wish(now_us, audible=audible)
+        while len(self._ready) < PLAY_SAMPLES and self._pop(now_us, ahead_us, audible=audible):
+            self._follow_wish(now_us, ahead_us, audible=audible)
         if not len(self._ready):
             return None
         self.capture_us = self._ready_capture_us
@@ -68,28 +75,33 @@ class ClientSound:
             block = np.concatenate((block, np.zeros((PLAY_SAMPLES - len(block), 1), np.int16)))
         return block
 
-    def _pop(self, now_us: int, *, audible: bool) -> bool:
-        ahead_us = len(self._ready) * SECOND // SAMPLE_RATE
-        frame = self.buffer.pop(now_us, ahead_us)
+    def _pop(self, now_us: int, ahead_us: int, *, audible: bool, early: bool = False) -> bool:
+        ready_us = len(self._ready) * SECOND // SAMPLE_RATE
+        frame = self.buffer.pop(now_us, ahead_us + ready_us, early=early)
         skipped = self.buffer.skipped
         self.arrived += skipped
         if frame is None:
             return False
         if frame.data is not None:
             self.arrived.append(frame)
-        pcm = self._decode(frame, skipped) if audible else np.zeros((FRAME_SAMPLES, 1), np.int16)
+        if audible:
+            if frame.data is not None:
+                self._resampler.wanted = self._drift.update(self.buffer.astray_us)
+            pcm = self._resampler.resample(self._decode(frame, skipped))
+        else:
+            pcm = np.zeros((FRAME_SAMPLES, 1), np.int16)
         self._ready = np.concatenate((self._ready, pcm)) if len(self._ready) else pcm
-        self._ready_capture_us = frame.capture_us - ahead_us
+        self._ready_capture_us = frame.capture_us - ready_us
         return True
 
-    def _follow_wish(self, now_us: int, *, audible: bool) -> None:
+    def _follow_wish(self, now_us: int, ahead_us: int, *, audible: bool) -> None:
         wish_us, hurried = self.buffer.wish_us, self.buffer.impatient
         samples = abs(wish_us) * SAMPLE_RATE // SECOND
         if wish_us < 0:
             if samples < LAG_MIN:
                 return
             while len(self._ready) < AT_HAND_SAMPLES and self.buffer.next_waits:
-                self._pop(now_us, audible=audible)
+                self._pop(now_us, ahead_us, audible=audible, early=True)
         elif not wish_us:
             return
         changed = self._changed(longer=wish_us > 0, samples=max(samples, LAG_MIN))

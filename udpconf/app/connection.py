@@ -105,6 +105,10 @@ class Connection:
         """What parity adds to the bytes of a frame at present."""
         return self._driven.endpoint.parity_share
 
+    def sound_packet_bytes(self, frame_bytes: float) -> float:
+        """How large datagrams of sound with Opus frames of so many bytes are at present, IP headers included."""
+        return self._driven.endpoint.sound_packet_bytes(frame_bytes)
+
     @property
     def path_kbps(self) -> float:
         """What the path has for pictures at present, headers and parity included."""

@@ -34,9 +34,6 @@ from udpconf.net.clock import monotonic_us
 from udpconf.proto.client_config import ClientConfig
 from udpconf.proto.stats import SenderStats
 
-# What a packet of sound adds to its Opus frame and the copy of the one before: IPv6 and UDP 48, envelope and tag 24, the
-# frame's own fields 14.
-_SOUND_OVERHEAD_BYTES = 48 + 24 + 14
 _SOUND_PACKETS_PER_SECOND = 100
 # Opus has no constant rate: its frames are averaged over this many, and some more is left for it. 41 bytes are 32 kbit/s.
 _SOUND_SMOOTHING = 1 / 50
@@ -262,7 +259,7 @@ class Sender:
         """What the probes of the path leave of the user's ceiling, and sound, for as long as there is any."""
         ceiling_kbps = self._max_bitrate_kbps - _PROBES_KBPS
         if self._sound_us is not None and monotonic_us() - self._sound_us <= SECOND:
-            packet_bytes = 2 * self._sound_bytes + _SOUND_OVERHEAD_BYTES
+            packet_bytes = self._connection.sound_packet_bytes(self._sound_bytes)
             ceiling_kbps -= packet_bytes * _SOUND_PACKETS_PER_SECOND * 8 / 1000 * _SOUND_RESERVE
         return max(ceiling_kbps, _VIDEO_MIN_KBPS)
 

@@ -25,9 +25,13 @@ WINDOW_FRAMES = 500
 # A frame in a hundred that comes too late is worth 20 ms of delay (proto/sound_redundancy.py): one of the window's, 4 ms. So in
 # the end few are too late, and these by far; more than a tenth never are.
 LATE_MAX_SHARE = 0.1
-# Who plays takes so much at a time: a frame has to be there up to that long before it is heard. And the delay may stray by RAISE_US.
+# Who plays takes so much at a time.
 PLAY_US = 5 * MS
-MARGIN_US = PLAY_US + 2 * MS
+# A frame has to be there when it is popped, which is some pieces before it is heard: as many as it was lately, in one or two of
+# these windows (a minute each).
+REACH_WINDOW_POPS = 6000
+# pop() is called from a thread, which is up to 2 ms late as a rule: what is popped in time is that much younger than the mean.
+POP_EARLY_US = 1 * MS
 # Until a second of frames has been measured, the target is a guess.
 START_FRAMES = 100
 START_MARGIN_US = 10 * MS
@@ -93,6 +97,8 @@ class AudioJitterBuffer:
         self._delays: deque[int] = deque()  # capture to first arrival; at most WINDOW_FRAMES
         self._ordered: list[int] = []  # the same, the shortest first
         self._measured = 0
+        self._reach_us = [PLAY_US, PLAY_US]  # the longest in the window before this one, and in this one
+        self._reached = 0  # pops in this window
         self._running = False
         self._clock_us = 0  # while running: capture time of the sound that is due next
         self._delay_us = 0.0  # while running: smoothed time from capture to pop
@@ -139,18 +145,21 @@ class AudioJitterBuffer:
 
     # --- output ------------------------------------------------------------------------------------------------------
 
-    def pop(self, now_us: int, ahead_us: int = 0) -> OpusFrame | None:
+    def pop(self, now_us: int, ahead_us: int = 0, *, early: bool = False) -> OpusFrame | None:
         """What to play next: 10 ms.
 
         Args:
             now_us: the time of the call.
             ahead_us: so much was popped, and is still to be played before this.
+            early: as it waits, it is taken, but it is not needed yet.
 
         Returns:
             A frame; one without data where sound is to be made up; None when there is nothing to play at all.
         """
         self.skipped = []
         self.wish_us = 0
+        if not early:
+            self._reach(ahead_us)
         if self._last_pop_us is not None and now_us - self._last_pop_us > GAP_US:
             self._running = False  # nobody listened
         self._last_pop_us = now_us
@@ -163,7 +172,7 @@ class AudioJitterBuffer:
         missing = first - self._last - 1
         if missing > GAP_FRAMES:
             self._running = False
-            return self.pop(now_us, ahead_us)
+            return self.pop(now_us, ahead_us, early=early)
         if missing:
             # Each stretched frame already stood for one of them.
             stood_for = min(self._stretching, missing)
@@ -188,9 +197,20 @@ class AudioJitterBuffer:
             self._astray_us = None
 
     @property
+    def astray_us(self) -> int:
+        """By how much the delay of what plays is longer than the target, or shorter."""
+        return round(self._delay_us - self.target_us) if self._running and self.target_us is not None else 0
+
+    @property
     def next_waits(self) -> bool:
         """The frame that comes next is there."""
         return self._last is not None and self._last + 1 in self._waiting
+
+    def _reach(self, ahead_us: int) -> None:
+        self._reach_us[1] = max(self._reach_us[1], -(-ahead_us // PLAY_US) * PLAY_US)
+        self._reached += 1
+        if self._reached == REACH_WINDOW_POPS:
+            self._reach_us, self._reached = [self._reach_us[1], 0], 0
 
     def _start(self, now_us: int) -> bool:
         """Begin, or begin again after a gap, as soon as the oldest frame of use is due."""
@@ -301,7 +321,8 @@ class AudioJitterBuffer:
             delay_us = ordered[-1 - later]
             if delay_us + later * worth_us < least_bad_us:
                 in_time_us, least_bad_us = delay_us, delay_us + later * worth_us
-        waiting_us = max(in_time_us - ordered[0] + MARGIN_US, self.least_us - ordered[0])
+        margin_us = max(self._reach_us) + RAISE_US + POP_EARLY_US
+        waiting_us = max(in_time_us - ordered[0] + margin_us, self.least_us - ordered[0])
         if self._measured < START_FRAMES:
             waiting_us += START_MARGIN_US
         # Two frames of the bound are left for the frame that plays and the one that arrives.

@@ -216,6 +216,10 @@ class ClientEndpoint:
         """Where the server listens for our sound; 0: on the main port; None: it has not said yet."""
         return self._binding.port
 
+    def sound_packet_bytes(self, frame_bytes: float) -> float:
+        """Of a datagram of sound at present, all headers included; any thread may ask."""
+        return self._sound.packet_bytes(frame_bytes) + IP_UDP_BYTES
+
     @property
     def sound_bitrate_bps(self) -> int:
         """For the encoder of sound; any thread may read it."""

@@ -41,6 +41,11 @@ class SoundSender:
         """The plaintext for 10 ms of Opus."""
         return encode_audio(self._packetizer.packetize(data, capture_us, self._redundancy))
 
+    def packet_bytes(self, frame_bytes: float) -> float:
+        """How large datagrams are at present whose Opus frames have so many bytes each; without IP and UDP."""
+        blocks = 1 + self._redundancy.copies
+        return OVERHEAD_BYTES + AUDIO_HEADER_BYTES + blocks * (AUDIO_BLOCK_BYTES + frame_bytes)
+
     @property
     def bitrate_bps(self) -> int:
         """What the encoder should make from now on, so that all of it fits; any thread may read it."""

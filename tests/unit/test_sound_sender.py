@@ -1,0 +1,42 @@
+"""What a packet of sound repeats once the server has said what it loses, and what that leaves for Opus."""
+
+import pytest
+
+from udpconf.limits import MS, SECOND
+from udpconf.proto.sound_sender import SOUND_MAX_BPS, SoundSender
+from udpconf.wire.envelope import OVERHEAD_BYTES
+from udpconf.wire.frames import OPUS_FRAME_US, Feedback
+
+
+def told(loss: float, burst: float) -> SoundSender:
+    """After 30 s of sound."""
+    sender = SoundSender()
+    for second in range(31):
+        lost = int(100 * second * loss)
+        feedback = Feedback(0, 0, 0, 0, 0, 0, 0, 0, 0, 100 * second - lost, lost, int(lost / burst))
+        sender.handle_feedback(second * SECOND, feedback)
+    return sender
+
+
+def sizes(sender: SoundSender) -> list[int]:
+    frame = bytes(sender.bitrate_bps * OPUS_FRAME_US // (8 * SECOND))
+    return [len(sender.packetize(frame, number * 10 * MS)) + OVERHEAD_BYTES for number in range(20)]
+
+
+@pytest.mark.parametrize(("loss", "burst"), [(0.0, 1.0), (0.02, 1.0), (0.1, 1.1), (0.2, 1.25), (0.1, 5.0)])
+def test_all_of_it_stays_within_its_bytes_and_is_as_large_as_it_says(loss: float, burst: float) -> None:
+    sender = told(loss, burst)
+    largest = max(sizes(sender))
+    assert largest * 8 * SECOND / OPUS_FRAME_US <= SOUND_MAX_BPS
+    frame_bytes = sender.bitrate_bps * OPUS_FRAME_US // (8 * SECOND)
+    assert sender.packet_bytes(frame_bytes) == largest
+
+
+def test_before_the_server_has_said_anything_one_frame_is_repeated() -> None:
+    first, second, *_ = sizes(SoundSender())
+    assert second > 1.5 * first - OVERHEAD_BYTES
+
+
+def test_the_more_copies_the_fewer_bits_has_each() -> None:
+    assert told(0.0, 1.0).bitrate_bps == 32_000
+    assert told(0.2, 1.25).bitrate_bps < 24_000
