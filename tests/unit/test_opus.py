@@ -7,6 +7,7 @@ import pytest
 from numpy.typing import NDArray
 
 from udpconf.errors import ConfigError
+from udpconf.media import libopus
 from udpconf.media.opus import ENCODER_DELAY_US, FRAME_SAMPLES, OpusDecoder, OpusEncoder, OpusFramer
 
 Pcm = NDArray[np.int16]
@@ -31,12 +32,15 @@ def blocks(pcm: Pcm) -> list[Pcm]:
     return [pcm[start : start + FRAME_SAMPLES] for start in range(0, len(pcm), FRAME_SAMPLES)]
 
 
-def through_opus(pcm: Pcm, lost: frozenset[int] = frozenset()) -> Pcm:
-    encoder, decoder = OpusEncoder(), OpusDecoder()
+def through_opus(pcm: Pcm, lost: frozenset[int] = frozenset(), *, native: bool = True) -> Pcm:
+    encoder, decoder = OpusEncoder(native=native), OpusDecoder(native=native)
     encoded = [encoder.encode(block) for block in blocks(pcm)]
     return np.concatenate(
         [decoder.conceal() if index in lost else decoder.decode(data) for index, data in enumerate(encoded)]
     )
+
+
+EITHER = pytest.mark.parametrize("native", [True, False], ids=["ctypes", "PyAV"])
 
 
 def steps(pcm: Pcm) -> NDArray[np.float64]:
@@ -44,9 +48,10 @@ def steps(pcm: Pcm) -> NDArray[np.float64]:
     return np.abs(np.diff(pcm.astype(float), 2))
 
 
-def test_a_tone_keeps_its_frequency_and_its_level() -> None:
+@EITHER
+def test_a_tone_keeps_its_frequency_and_its_level(native: bool) -> None:
     sent = tone(1.0)
-    heard = through_opus(sent)
+    heard = through_opus(sent, native=native)
     assert heard.dtype == np.int16
     assert len(heard) == len(sent)
     assert abs(loudest_hertz(heard[4800:]) - 440) < 2
@@ -61,10 +66,11 @@ def test_a_frame_is_forty_bytes_at_32_kbit_per_second() -> None:
     assert 30 < mean < 50, f"seed {seed}"
 
 
-def test_the_decoded_sound_lags_by_the_delay_that_capture_times_take_off() -> None:
+@EITHER
+def test_the_decoded_sound_lags_by_the_delay_that_capture_times_take_off(native: bool) -> None:
     seed = 2
     sent = np.random.default_rng(seed).normal(0, 4000, RATE).astype(np.int16)
-    heard = through_opus(sent)
+    heard = through_opus(sent, native=native)
     size = 2 * RATE
     correlation = np.fft.irfft(np.fft.rfft(heard, size) * np.conj(np.fft.rfft(sent, size)))
     assert int(np.argmax(correlation)) * 1_000_000 / RATE == ENCODER_DELAY_US, f"seed {seed}"
@@ -79,10 +85,11 @@ def test_stereo_stays_stereo() -> None:
     assert abs(loudest_hertz(heard[2400:, 1]) - 880) < 5
 
 
-def test_bytes_that_are_no_opus_are_counted_and_concealed() -> None:
+@EITHER
+def test_bytes_that_are_no_opus_are_counted_and_concealed(native: bool) -> None:
     seed = 3
     random_source = random.Random(seed)
-    encoder, decoder = OpusEncoder(), OpusDecoder()
+    encoder, decoder = OpusEncoder(native=native), OpusDecoder(native=native)
     garbage = [b"", b"\x00", b"\xff" * 50, bytes(1176)] + [random_source.randbytes(40) for _ in range(200)]
     for data in garbage:
         block = decoder.decode(data)
@@ -94,27 +101,51 @@ def test_bytes_that_are_no_opus_are_counted_and_concealed() -> None:
     )
 
 
-def test_a_single_lost_frame_is_concealed_without_a_click() -> None:
+@EITHER
+def test_a_single_lost_frame_is_concealed_without_a_click(native: bool) -> None:
     sent = tone(1.0)
-    clean = through_opus(sent)
-    heard = through_opus(sent, lost=frozenset({50}))
+    clean = through_opus(sent, native=native)
+    heard = through_opus(sent, lost=frozenset({50}), native=native)
     assert steps(heard[RATE // 4 :]).max() < 4 * steps(clean[RATE // 4 :]).max()
     gap = heard[50 * FRAME_SAMPLES : 51 * FRAME_SAMPLES]
     assert decibels(gap) > decibels(clean) - 4, "the tone goes on through the gap"
     assert abs(loudest_hertz(heard[48 * FRAME_SAMPLES : 54 * FRAME_SAMPLES]) - 440) < 20
 
 
-def test_a_long_loss_fades_to_silence_and_comes_back_without_a_click() -> None:
+@EITHER
+def test_a_long_loss_fades_to_silence_and_comes_back_without_a_click(native: bool) -> None:
     sent = tone(1.0)
-    clean = through_opus(sent)
-    heard = through_opus(sent, lost=frozenset(range(40, 60)))
+    clean = through_opus(sent, native=native)
+    heard = through_opus(sent, lost=frozenset(range(40, 60)), native=native)
     assert not heard[46 * FRAME_SAMPLES : 60 * FRAME_SAMPLES].any(), "silent after 60 ms"
     assert steps(heard[RATE // 4 :]).max() < 4 * steps(clean[RATE // 4 :]).max()
     assert abs(decibels(heard[70 * FRAME_SAMPLES :]) - decibels(clean[70 * FRAME_SAMPLES :])) < 0.5
 
 
-def test_concealment_before_any_sound_is_silence() -> None:
-    assert not OpusDecoder().conceal().any()
+@EITHER
+def test_concealment_before_any_sound_is_silence(native: bool) -> None:
+    assert not OpusDecoder(native=native).conceal().any()
+
+
+def test_the_bit_rate_may_change_between_two_frames() -> None:
+    encoder, decoder = OpusEncoder(), OpusDecoder()
+    sent = tone(2.0)
+    encoded = []
+    for number, block in enumerate(blocks(sent)):
+        if number == 100:
+            encoder.set_bitrate(20_000)
+        encoded.append(encoder.encode(block))
+    before, after = (np.mean([len(data) for data in part]) for part in (encoded[:100], encoded[100:]))
+    assert 38 <= before <= 43
+    assert 23 <= after <= 27
+    heard = np.concatenate([decoder.decode(data) for data in encoded])
+    assert steps(heard[RATE // 4 :]).max() < 2 * steps(sent).max(), "no click"
+
+
+def test_this_machine_has_a_library_that_ctypes_can_call() -> None:
+    library = libopus.load()
+    assert library is not None
+    assert libopus.Encoder(library, RATE, 1, 32_000).lookahead * 1_000_000 // RATE == ENCODER_DELAY_US
 
 
 @pytest.mark.parametrize("length", [1, 160, 441, 480, 1024, 4800])

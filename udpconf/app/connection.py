@@ -105,6 +105,11 @@ class Connection:
         """What parity adds to the bytes of a frame at present."""
         return self._driven.endpoint.parity_share
 
+    @property
+    def sound_bitrate_bps(self) -> int:
+        """What Opus may take at present."""
+        return self._driven.endpoint.sound_bitrate_bps
+
     def sound_packet_bytes(self, frame_bytes: float) -> float:
         """How large datagrams of sound with Opus frames of so many bytes are at present, IP headers included."""
         return self._driven.endpoint.sound_packet_bytes(frame_bytes)

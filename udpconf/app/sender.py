@@ -217,6 +217,7 @@ class Sender:
         if capture_us is None:
             capture_us = monotonic_us() - len(pcm) * SECOND // SAMPLE_RATE
         with self._audio_lock:
+            self._framer.encoder.set_bitrate(self._connection.sound_bitrate_bps)
             for data, frame_us in self._framer.push(pcm, capture_us):
                 self._post_audio(data, frame_us)
 

@@ -1,5 +1,8 @@
 """Opus by libopus, which PyAV's wheel carries: sound in, 10 ms frames out, and back, lost frames concealed.
 
+Where ctypes can call the library (media/libopus.py), the bit rate can change and lost frames are made up by the decoder itself:
+beside a lossless decode of a sweep 5 dB closer than our own concealment. Elsewhere PyAV's codec does, with that.
+
 The low-delay application looks ahead 2.5 ms and is pure CELT, so a frame costs 10 ms + 2.5 ms of delay in all. The
 look-ahead is taken off the capture times here, once: ``OpusFrame.capture_us`` is when the sound that a decoder returns
 for that frame was heard, and nobody else needs to know.
@@ -10,6 +13,7 @@ from numpy.typing import NDArray
 
 from udpconf.errors import ConfigError
 from udpconf.limits import MS, OPUS_FRAME_MAX_BYTES
+from udpconf.media import libopus
 from udpconf.media.concealment import Concealment
 from udpconf.media.native import av
 
@@ -26,6 +30,8 @@ CAPTURE_JUMP_US = 20 * MS
 # Share of a capture time's error that is believed at once. Device callbacks wobble by a few ms; the drift of a sound
 # card's clock (100 ppm) is followed with an error of some 20 us. Chosen, not measured.
 CAPTURE_SMOOTHING = 1 / 16
+# Past two frames what libopus makes up hums like a machine: by four frames later it is silence.
+FADE_FROM, FADE_FRAMES = 2, 4
 LAYOUTS = {1: "mono", 2: "stereo"}
 
 
@@ -35,25 +41,40 @@ class OpusEncoder:
     Args:
         bitrate_bps: mean of the compressed sound, without any header.
         channels: 1 or 2; mono input to a stereo encoder is doubled, more channels to a mono encoder are averaged.
+        native: by ctypes where that can be done; False: by PyAV in any case.
     """
 
-    def __init__(self, bitrate_bps: int = 32_000, channels: int = 1) -> None:
+    def __init__(self, bitrate_bps: int = 32_000, channels: int = 1, *, native: bool = True) -> None:
         if channels not in LAYOUTS:
             raise ConfigError(f"Opus is used with 1 or 2 channels, not {channels}")
         self.channels = channels
-        self._layout = LAYOUTS[channels]
-        self._context = av.AudioCodecContext.create("libopus", "w")
-        self._context.sample_rate = SAMPLE_RATE
-        self._context.layout = self._layout
-        self._context.format = "s16"
-        self._context.bit_rate = bitrate_bps
-        self._context.options = {"application": "lowdelay", "frame_duration": "10"}
+        self._bitrate_bps = bitrate_bps
+        library = libopus.load() if native else None
+        self._native = (
+            None if library is None else libopus.Encoder(library, SAMPLE_RATE, channels, bitrate_bps)
+        )
+        if self._native is None:
+            self._layout = LAYOUTS[channels]
+            self._context = av.AudioCodecContext.create("libopus", "w")
+            self._context.sample_rate = SAMPLE_RATE
+            self._context.layout = self._layout
+            self._context.format = "s16"
+            self._context.bit_rate = bitrate_bps
+            self._context.options = {"application": "lowdelay", "frame_duration": "10"}
+
+    def set_bitrate(self, bitrate_bps: int) -> None:
+        """From the next frame on, where that can be done; PyAV's encoder stays at what it began with."""
+        if self._native is not None and bitrate_bps != self._bitrate_bps:
+            self._bitrate_bps = bitrate_bps
+            self._native.set_bitrate(bitrate_bps)
 
     def encode(self, pcm: Pcm) -> bytes:
         """Compress 10 ms: int16[480] or int16[480, channels]. Raises ConfigError for anything else."""
         block = as_channels(pcm, self.channels)
         if len(block) != FRAME_SAMPLES:
             raise ConfigError(f"an Opus frame is {FRAME_SAMPLES} samples (10 ms at 48 kHz), got {len(block)}")
+        if self._native is not None:
+            return self._native.encode(block)
         frame = av.AudioFrame(format="s16", layout=self._layout, samples=FRAME_SAMPLES)
         frame.sample_rate = SAMPLE_RATE
         frame.planes[0].update(block.tobytes())
@@ -63,19 +84,27 @@ class OpusEncoder:
 class OpusDecoder:
     """One stream's decoder; feed it every frame in order, or ``conceal()`` in place of a lost one.
 
+    Args:
+        channels: 1 or 2.
+        native: as for OpusEncoder.
+
     Attributes:
         broken: frames that were no Opus of 10 ms, concealed instead. They passed the AEAD, so the sender is at fault.
     """
 
-    def __init__(self, channels: int = 1) -> None:
+    def __init__(self, channels: int = 1, *, native: bool = True) -> None:
         if channels not in LAYOUTS:
             raise ConfigError(f"Opus is used with 1 or 2 channels, not {channels}")
         self.channels = channels
         self.broken = 0
-        self._concealment = Concealment(SAMPLE_RATE, channels)
-        self._context = av.AudioCodecContext.create("libopus", "r")
-        self._context.sample_rate = SAMPLE_RATE
-        self._context.layout = LAYOUTS[channels]
+        self._concealed = 0  # frames since the last real one
+        library = libopus.load() if native else None
+        self._native = None if library is None else libopus.Decoder(library, SAMPLE_RATE, channels)
+        if self._native is None:
+            self._concealment = Concealment(SAMPLE_RATE, channels)
+            self._context = av.AudioCodecContext.create("libopus", "r")
+            self._context.sample_rate = SAMPLE_RATE
+            self._context.layout = LAYOUTS[channels]
 
     def decode(self, data: bytes) -> Pcm:
         """10 ms of sound, int16[480] (mono) or int16[480, 2]. Never raises, whatever the bytes."""
@@ -83,16 +112,38 @@ class OpusDecoder:
         if block is None:
             self.broken += 1
             return self.conceal()
-        return self._concealment.received(block)
+        if self._native is None:
+            return self._concealment.received(block)
+        if self._concealed > FADE_FROM:
+            block = _faded(block, self._level(), 1.0)
+        self._concealed = 0
+        return block
 
     def conceal(self) -> Pcm:
-        """10 ms in place of a frame that did not come: the last pitch period again, silent after 50 ms."""
-        return self._concealment.conceal(FRAME_SAMPLES)
+        """10 ms in place of a frame that did not come: what was heard last goes on, fading."""
+        if self._native is None:
+            return self._concealment.conceal(FRAME_SAMPLES)
+        made_up = self._native.conceal(FRAME_SAMPLES)
+        assert made_up is not None, "libopus conceals whatever came before"
+        before = self._level()
+        self._concealed += 1
+        after = self._level()
+        return self._shaped(made_up) if after == 1 else _faded(self._shaped(made_up), before, after)
+
+    def _level(self) -> float:
+        """How loud made-up sound is after the frames concealed so far."""
+        return max(0.0, min(1.0, 1 - (self._concealed - FADE_FROM) / FADE_FRAMES))
+
+    def _shaped(self, block: Pcm) -> Pcm:
+        return block[:, 0] if self.channels == 1 else block
 
     def _decode(self, data: bytes) -> Pcm | None:
         # An empty packet is FFmpeg's word for the end of the stream: the decoder would take nothing after it.
         if not 0 < len(data) <= OPUS_FRAME_MAX_BYTES:
             return None
+        if self._native is not None:
+            decoded = self._native.decode(data, FRAME_SAMPLES)
+            return None if decoded is None else self._shaped(decoded)
         try:
             frames = self._context.decode(av.Packet(data))
         except av.FFmpegError:
@@ -115,12 +166,13 @@ class OpusFramer:
     wobble, samples do not.
 
     Attributes:
+        encoder: what compresses it.
         jumps: how often sound was missing in the input, so that counting started again.
     """
 
     def __init__(self, encoder: OpusEncoder | None = None) -> None:
-        self._encoder = encoder or OpusEncoder()
-        self._pending: Pcm = np.empty((0, self._encoder.channels), np.int16)
+        self.encoder = encoder or OpusEncoder()
+        self._pending: Pcm = np.empty((0, self.encoder.channels), np.int16)
         self._pending_us: float | None = None  # when the first pending sample was captured
         self.jumps = 0
 
@@ -134,7 +186,7 @@ class OpusFramer:
         Raises:
             ConfigError: the array is of another type or shape.
         """
-        block = as_channels(pcm, self._encoder.channels)
+        block = as_channels(pcm, self.encoder.channels)
         if not len(block):
             return []
         if self._pending_us is None:
@@ -153,7 +205,7 @@ class OpusFramer:
         whole = len(samples) - len(samples) % FRAME_SAMPLES
         for start in range(0, whole, FRAME_SAMPLES):
             frame_us = int(self._pending_us + _duration_us(start)) - ENCODER_DELAY_US
-            frames.append((self._encoder.encode(samples[start : start + FRAME_SAMPLES]), frame_us))
+            frames.append((self.encoder.encode(samples[start : start + FRAME_SAMPLES]), frame_us))
         self._pending = samples[whole:].copy()
         self._pending_us += _duration_us(whole)
         return frames
@@ -176,6 +228,13 @@ def as_channels(pcm: Pcm, channels: int) -> Pcm:
         return pcm
     averaged: Pcm = pcm.mean(axis=1, keepdims=True).astype(np.int16)
     return averaged if channels == 1 else np.repeat(averaged, channels, axis=1)
+
+
+def _faded(block: Pcm, before: float, after: float) -> Pcm:
+    """The block, from one loudness evenly to another."""
+    gain = np.linspace(before, after, len(block), dtype=np.float32)
+    faded: Pcm = np.rint(block * (gain if block.ndim == 1 else gain[:, np.newaxis])).astype(np.int16)
+    return faded
 
 
 def _duration_us(samples: int) -> float:

@@ -1,0 +1,146 @@
+"""libopus by ctypes: what PyAV's codec does not offer (a bit rate that changes, sound made up for a lost packet).
+
+The library is the one in PyAV's wheel, or the system's. On Apple's ARM, C functions with a variable list of arguments take it
+on the stack, which ctypes does not do: there PyAV has to do.
+"""
+
+import ctypes
+import ctypes.util
+import platform
+import sys
+from functools import cache
+from pathlib import Path
+
+import numpy as np
+from numpy.typing import NDArray
+
+from udpconf.limits import OPUS_FRAME_MAX_BYTES
+from udpconf.media.native import av
+
+Pcm = NDArray[np.int16]
+
+# <opus_defines.h>
+_RESTRICTED_LOWDELAY = 2051
+_SET_BITRATE, _GET_LOOKAHEAD = 4002, 4027
+
+_SHORTS = ctypes.POINTER(ctypes.c_int16)
+
+
+class Encoder:
+    """Sound in, packets out. Not for two threads at once.
+
+    Args:
+        library: from ``load``.
+        sample_rate, channels: of the sound.
+        bitrate_bps: mean of the compressed sound.
+    """
+
+    def __init__(self, library: ctypes.CDLL, sample_rate: int, channels: int, bitrate_bps: int) -> None:
+        self._library = library
+        self._channels = channels
+        error = ctypes.c_int()
+        self._state = library.opus_encoder_create(
+            sample_rate, channels, _RESTRICTED_LOWDELAY, ctypes.byref(error)
+        )
+        if not self._state:
+            raise MemoryError(f"libopus made no encoder (error {error.value})")
+        self._out = ctypes.create_string_buffer(OPUS_FRAME_MAX_BYTES)
+        self.set_bitrate(bitrate_bps)
+
+    def __del__(self) -> None:
+        if state := getattr(self, "_state", None):
+            self._library.opus_encoder_destroy(state)
+
+    @property
+    def lookahead(self) -> int:
+        """Samples that come out later than they went in."""
+        samples = ctypes.c_int32()
+        self._library.opus_encoder_ctl(self._state, _GET_LOOKAHEAD, ctypes.byref(samples))
+        return samples.value
+
+    def set_bitrate(self, bitrate_bps: int) -> None:
+        """From the next packet on."""
+        self._library.opus_encoder_ctl(self._state, _SET_BITRATE, ctypes.c_int32(bitrate_bps))
+
+    def encode(self, block: Pcm) -> bytes:
+        """int16[n, channels], n a length that Opus has."""
+        block = np.ascontiguousarray(block)
+        size = self._library.opus_encode(
+            self._state, block.ctypes.data_as(_SHORTS), len(block), self._out, OPUS_FRAME_MAX_BYTES
+        )
+        if size <= 0:
+            raise ValueError(f"libopus encodes no {len(block)} samples (error {size})")
+        return self._out.raw[:size]
+
+
+class Decoder:
+    """Packets in, sound out; every packet in order, or ``conceal`` in its place."""
+
+    def __init__(self, library: ctypes.CDLL, sample_rate: int, channels: int) -> None:
+        self._library = library
+        self._channels = channels
+        error = ctypes.c_int()
+        self._state = library.opus_decoder_create(sample_rate, channels, ctypes.byref(error))
+        if not self._state:
+            raise MemoryError(f"libopus made no decoder (error {error.value})")
+
+    def __del__(self) -> None:
+        if state := getattr(self, "_state", None):
+            self._library.opus_decoder_destroy(state)
+
+    def decode(self, data: bytes, samples: int) -> Pcm | None:
+        """int16[samples, channels]; None if it is no packet of that length, whatever the bytes."""
+        if self._library.opus_decoder_get_nb_samples(self._state, data, len(data)) != samples:
+            return None
+        return self._decode(data, samples)
+
+    def conceal(self, samples: int) -> Pcm | None:
+        """Made-up sound in place of a packet that did not come."""
+        return self._decode(None, samples)
+
+    def _decode(self, data: bytes | None, samples: int) -> Pcm | None:
+        pcm = np.empty((samples, self._channels), np.int16)
+        length = 0 if data is None else len(data)
+        came = self._library.opus_decode(self._state, data, length, pcm.ctypes.data_as(_SHORTS), samples, 0)
+        return pcm if came == samples else None
+
+
+@cache
+def load() -> ctypes.CDLL | None:
+    """The library, with its functions declared; None where there is none, or none that ctypes can call."""
+    if sys.platform == "darwin" and platform.machine() == "arm64":
+        return None
+    for name in _candidates():
+        try:
+            library = ctypes.CDLL(name)
+            _declare(library)
+        except (OSError, AttributeError):  # not for this machine; not libopus
+            continue
+        return library
+    return None
+
+
+def _candidates() -> list[str]:
+    package = Path(av.__file__).parent
+    folders = [package.parent / "av.libs", package / ".dylibs"]
+    found = [str(path) for folder in folders for path in sorted(folder.glob("*opus*")) if path.is_file()]
+    system = ctypes.util.find_library("opus")
+    return found if system is None else [*found, system]
+
+
+def _declare(library: ctypes.CDLL) -> None:
+    state, integer = ctypes.c_void_p, ctypes.c_int
+    library.opus_encoder_create.restype = library.opus_decoder_create.restype = state
+    library.opus_encoder_create.argtypes = [ctypes.c_int32, integer, integer, ctypes.POINTER(integer)]
+    library.opus_decoder_create.argtypes = [ctypes.c_int32, integer, ctypes.POINTER(integer)]
+    library.opus_encoder_destroy.argtypes = library.opus_decoder_destroy.argtypes = [state]
+    library.opus_encoder_destroy.restype = library.opus_decoder_destroy.restype = None
+    library.opus_encoder_ctl.restype = integer
+    # A state, a request, and one argument: declared as far as they are always there.
+    library.opus_encoder_ctl.argtypes = [state, integer]
+    library.opus_encode.restype = ctypes.c_int32
+    library.opus_encode.argtypes = [state, _SHORTS, integer, ctypes.c_char_p, ctypes.c_int32]
+    library.opus_decode.restype = integer
+    library.opus_decode.argtypes = [state, ctypes.c_char_p, ctypes.c_int32, _SHORTS, integer, integer]
+    library.opus_decoder_get_nb_samples.restype = integer
+    library.opus_decoder_get_nb_samples.argtypes = [state, ctypes.c_char_p, ctypes.c_int32]
