@@ -30,15 +30,16 @@ PLAY_US = 5 * MS
 # A frame has to be there when it is popped, which is some pieces before it is heard: as many as it was lately, in one or two of
 # these windows (a minute each).
 REACH_WINDOW_POPS = 6000
-# pop() is called from a thread, which is up to 2 ms late as a rule: what is popped in time is that much younger than the mean.
-POP_EARLY_US = 1 * MS
+# pop() is called from a thread, which is up to 2 ms late as a rule: what is popped in time is 1 ms younger than the mean. The rest
+# is half of RAISE_US: the delay is rarely that short.
+MARGIN_US = 2 * MS
 # Until a second of frames has been measured, the target is a guess.
 START_FRAMES = 100
 START_MARGIN_US = 10 * MS
 # The delay may be less than the target by the one and more by the other. Sound is made longer or shorter by at least 2.5 ms
 # (media/time_stretch.py), so together they are more, or it would be done in turns; being late is the worse of the two.
 RAISE_US = 2 * MS
-LOWER_US = 3 * MS
+LOWER_US = 2_500
 # Noise in the calls of pop() is averaged out over this many of them.
 DELAY_SMOOTHING = 1 / 16
 # How long no good place may be found before a worse one will do. Chosen, not measured.
@@ -321,7 +322,7 @@ class AudioJitterBuffer:
             delay_us = ordered[-1 - later]
             if delay_us + later * worth_us < least_bad_us:
                 in_time_us, least_bad_us = delay_us, delay_us + later * worth_us
-        margin_us = max(self._reach_us) + RAISE_US + POP_EARLY_US
+        margin_us = max(self._reach_us) + MARGIN_US
         waiting_us = max(in_time_us - ordered[0] + margin_us, self.least_us - ordered[0])
         if self._measured < START_FRAMES:
             waiting_us += START_MARGIN_US

@@ -8,7 +8,7 @@ from udpconf.wire.envelope import OVERHEAD_BYTES
 from udpconf.wire.frames import AUDIO_BLOCK_BYTES, AUDIO_HEADER_BYTES, OPUS_FRAME_US, Feedback, encode_audio
 
 # All of the UDP payload: as much as a telephone call of the last century took, for Opus and its repetitions.
-SOUND_MAX_BPS = 124_000
+SOUND_MAX_BPS = 120_000
 BITRATE_BPS = 32_000
 # Below this, speech in frames of 10 ms gets hard to listen to; then there are fewer copies, not fewer bits.
 BITRATE_MIN_BPS = 20_000
