@@ -2,6 +2,7 @@
 
 import contextlib
 
+import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
@@ -15,7 +16,7 @@ from udpconf.wire.control import (
     decode_welcome_untrusted,
 )
 from udpconf.wire.envelope import MalformedPacket
-from udpconf.wire.frames import VideoShard, decode_frames_untrusted, encode_video
+from udpconf.wire.frames import Repair, VideoShard, decode_frames_untrusted, encode_repair, encode_video
 
 TYPES = [0, 1, 2, 3, 4, 5, 6, 0x10, 0x11, 0x12, 0x13, 0xFF]
 
@@ -30,8 +31,18 @@ def test_any_bytes_give_frames_or_malformed_packet(parts: list[tuple[int, bytes]
                 assert 0 < frame.description.height <= PICTURE_MAX_HEIGHT
                 last = frame.first_interval + frame.interval_count
                 assert frame.shard_index >= frame.data_shards or last <= frame.description.interval_count
+            if isinstance(frame, Repair):
+                assert frame.missing > 0
     except MalformedPacket:
         pass
+
+
+@given(st.integers(0, 2**32 - 1), st.integers(0, 255), st.integers(0, 2**32 - 1))
+def test_a_request_for_nothing_spoils_its_packet(frame_id: int, block: int, time_left_us: int) -> None:
+    nothing = encode_repair(Repair(frame_id, block, 0, time_left_us))
+    for plaintext in (nothing, encode_repair(Repair(frame_id, block, 1, time_left_us)) + nothing):
+        with pytest.raises(MalformedPacket):
+            decode_frames_untrusted(plaintext)
 
 
 @given(st.binary(max_size=200))

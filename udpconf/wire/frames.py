@@ -297,7 +297,10 @@ def decode_frames_untrusted(plaintext: bytes) -> list[Frame]:
                 frames.append(Feedback(*_FEEDBACK.unpack_from(plaintext, at)[1:]))
                 at += _FEEDBACK.size
             elif kind == REPAIR:
-                frames.append(Repair(*_REPAIR.unpack_from(plaintext, at)[1:]))
+                repair = Repair(*_REPAIR.unpack_from(plaintext, at)[1:])
+                if not repair.missing:
+                    raise MalformedPacket("repair of nothing")
+                frames.append(repair)
                 at += _REPAIR.size
             elif kind == TRAIN:
                 frames.append(Train(*_TRAIN.unpack_from(plaintext, at)[1:]))
