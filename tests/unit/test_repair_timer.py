@@ -2,6 +2,8 @@
 
 from itertools import pairwise
 
+import pytest
+
 from tests.pictures import picture
 from udpconf.limits import MS, SECOND
 from udpconf.proto.erasure_code import ErasureCode
@@ -9,7 +11,15 @@ from udpconf.proto.jitter_buffer import JitterBuffer
 from udpconf.proto.packetizer import packetize
 from udpconf.proto.parity import parity_shards
 from udpconf.proto.reassembly import ReassemblyBudget
-from udpconf.proto.repair_timer import ALL_SHARDS, ASKED_MAX, GAPS_WINDOW_US, SETTLE_MIN_US, UNSEEN_MAX
+from udpconf.proto.repair_timer import (
+    ALL_SHARDS,
+    ASKED_MAX,
+    GAPS_WINDOW_US,
+    PARITY_KNOWN_FRAMES,
+    SETTLE_MAX_US,
+    SETTLE_MIN_US,
+    UNSEEN_MAX,
+)
 from udpconf.proto.rtt import RoundTrip
 from udpconf.wire.frames import ANSWERS_REPAIR, Repair, VideoShard
 
@@ -256,3 +266,82 @@ def test_whoever_comes_after_that_is_waited_for_from_then_on() -> None:
         receiving.take(data[-1:], captured_us)
         receiving.wait(20 * MS)
     assert receiving.buffer.counters.frames_with_holes == 1
+
+
+# --- what is remembered of gaps and parity ---
+
+
+def settle_us(receiving: Receiving) -> int:
+    return receiving.buffer._repair_timer.settle_us
+
+
+def made_of_answers(receiving: Receiving, count: int) -> tuple[list[VideoShard], int]:
+    """A frame of which so many shards came, in answer; its data, and when it was captured."""
+    frame_id, captured_us = receiving.next_id(), receiving.now_us
+    data = shards_of(frame_id)
+    receiving.wait(33 * MS)
+    receiving.take(shards_of(receiving.next_id()), receiving.now_us)
+    receiving.wait(5 * MS)
+    receiving.take(answer_to(data, len(data))[:count], captured_us)
+    return data, captured_us
+
+
+def test_a_straggler_of_a_frame_that_was_made_of_answers_tells_of_no_gap() -> None:
+    receiving = warmed(latency_us=60 * MS, rtt_us=20 * MS)
+    before_us = settle_us(receiving)
+    data, captured_us = made_of_answers(receiving, 5)
+    receiving.wait(33 * MS)
+    assert receiving.buffer.counters.frames_with_holes == 1
+    assert receiving.buffer._released_id == data[0].frame_id
+    receiving.take(data[:1], captured_us)
+    assert settle_us(receiving) <= before_us
+
+
+def test_an_answer_of_many_shards_does_not_make_the_gaps_forgotten() -> None:
+    receiving = warmed()
+    for _ in range(30):  # a second of the same
+        receiving.take(shards_of(receiving.next_id()), receiving.now_us, apart_us=10 * MS)
+    before_us = settle_us(receiving)
+    data, _ = made_of_answers(receiving, len(shards_of(receiving._next_id)))
+    assert receiving.buffer.counters.shards_repaired == len(data)
+    assert settle_us(receiving) >= 0.75 * before_us
+
+
+@pytest.mark.parametrize("frame_rate", [5, 30, 100])
+def test_a_pause_within_a_frame_is_forgotten_in_seconds_however_fast_the_camera(frame_rate: int) -> None:
+    receiving = warmed()
+    paused = shards_of(receiving.next_id())
+    receiving.take(paused[:1], receiving.now_us, apart_us=LATENCY_US - 10 * MS)
+    receiving.take(paused[1:], receiving.now_us)
+    assert settle_us(receiving) == SETTLE_MAX_US
+    began_us, settled_us = receiving.now_us, [settle_us(receiving)]
+    while settled_us[-1] > 2 * SETTLE_MIN_US:
+        receiving.take(shards_of(receiving.next_id()), receiving.now_us)
+        receiving.wait(SECOND // frame_rate)
+        settled_us.append(settle_us(receiving))
+    assert 2 * SECOND <= receiving.now_us - began_us <= 4 * SECOND
+    assert max(earlier - later for earlier, later in pairwise(settled_us)) <= SETTLE_MAX_US * 3 // 8
+
+
+def test_parity_that_is_not_sent_any_more_is_not_waited_for() -> None:
+    def waits(*, frames_since: int) -> bool:
+        """For the rest of a frame, beyond the moment at which it would be asked for."""
+        receiving = warmed(latency_us=None)
+        parity_at = 60  # two seconds after the path paused within a frame
+        for number in range(parity_at + 1 + frames_since):
+            data = shards_of(receiving.next_id())
+            captured_us = receiving.now_us
+            receiving.take(data[:1], captured_us, apart_us=0 if number else 8 * MS)
+            receiving.take(data[1:], captured_us)
+            if number == parity_at:
+                receiving.take(parity_shards(ErasureCode(), data, range(len(data), len(data) + 4)))
+            receiving.wait(33 * MS)
+        began_us, data = receiving.now_us, shards_of(receiving.next_id())
+        receiving.take(data[:2] + data[3:], began_us)
+        at_us = receiving.buffer.poll_timeout()
+        assert at_us is not None
+        receiving.wait(at_us - began_us)
+        return not receiving.buffer.idle
+
+    assert waits(frames_since=PARITY_KNOWN_FRAMES - 1)
+    assert not waits(frames_since=PARITY_KNOWN_FRAMES)

@@ -64,7 +64,7 @@ class JitterBuffer:
         self._gap_us: int | None = None  # when packets were last found missing; None: nobody watches
         self._newest = (-1, 0)  # the highest frame id of which anything came, and when it was captured
         self._released_whole = False
-        self._released_arrival_us = 0
+        self._released_arrival_us = 0  # of what was sent unasked; 0: only answers came of it
         self._ages_us: deque[int] = deque(maxlen=AGES_KEPT)
 
     # --- inputs ---
@@ -96,7 +96,7 @@ class JitterBuffer:
             if frame_id == self._released_id and self._released_whole:
                 counters.shards_duplicate += 1  # parity that was not needed, mostly
                 return ShardFate.DUPLICATE
-            if frame_id == self._released_id and not shard.answers_repair:
+            if frame_id == self._released_id and self._released_arrival_us and not shard.answers_repair:
                 self._repair_timer.handle_straggler(now_us, now_us - self._released_arrival_us)
             counters.shards_late += 1
             return ShardFate.LATE

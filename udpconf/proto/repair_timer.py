@@ -13,8 +13,10 @@ from udpconf.wire.frames import Repair
 SETTLE_MIN_US = 2 * MS
 # On a narrow or jittery path the gaps are longer; beyond this they tell of a pause, not of a path.
 SETTLE_MAX_US = 50 * MS
-# The longest gap within a frame is forgotten at this rate, frame by frame: by two thirds in a second or so.
-_GAP_DECAY = 32
+# The longest gap within a frame is forgotten by two thirds in so long; by a quarter at most from one frame to the next, so that
+# one and a half times what is left still covers a gap that each frame has.
+GAP_LASTS_US = 1 * SECOND
+_FRAMES_APART_MAX_US = GAP_LASTS_US // 4
 # A frame that can only lose by waiting, as it is too late to ask, is shown with its holes when it has been quiet for half as long
 # again as the longest gap of so long. Asking too early costs a few bytes, showing too early costs the picture.
 GAPS_WINDOW_US = 4 * SECOND  # at most one of 120 frames then has a longer one
@@ -46,6 +48,7 @@ class RepairTimer:
         self._round_trip = round_trip
         self.settle_us = SETTLE_MIN_US
         self._gap_us = 0
+        self._forgot_us = 0  # when some of it was last forgotten
         self._gaps: deque[tuple[int, int]] = (
             deque()
         )  # when and how long, both falling: the first is the longest
@@ -64,13 +67,11 @@ class RepairTimer:
             before_us: when the one before it came that was sent unasked; 0: there was none.
             answers_repair: it was asked for. While it is, stragglers of the first send do not matter.
         """
-        if not before_us:
-            if not self._begun:  # nothing is known as yet, so nothing is shown early
-                self._begun = True
-                self._gaps.append((now_us, SETTLE_MAX_US))
-            self._set_gap(self._gap_us - self._gap_us // _GAP_DECAY)
-        elif not answers_repair:
-            self._note_gap(now_us, now_us - before_us)
+        if not answers_repair:
+            if before_us:
+                self._note_gap(now_us, now_us - before_us)
+            else:
+                self._forget_gap(now_us)
         frame.settled_at_us = None
         if frame.complete or not self._knows_path:
             frame.ask_at_us = None
@@ -83,11 +84,9 @@ class RepairTimer:
         while parity and parity[-1][1] <= place:
             parity.pop()
         parity.append((frame_id, place))
-        while parity[0][0] < frame_id - PARITY_KNOWN_FRAMES:
-            parity.popleft()
 
     def handle_straggler(self, now_us: int, gap_us: int) -> None:
-        """It came so long after the one before it, and its frame had been shown."""
+        """It came so long after the one sent before it, and its frame had been shown."""
         self._note_gap(now_us, gap_us)
 
     def handle_skipped(self, now_us: int, deadlines_us: Mapping[int, int]) -> None:
@@ -142,15 +141,32 @@ class RepairTimer:
 
     def _settled_at_us(self, now_us: int, frame: OpenFrame) -> int:
         """When a frame is shown that it is too late to ask for, unless something comes."""
-        parity_shards = self._parity[0][1] if self._parity else 0
-        if not frame.may_become_whole(parity_shards):
+        if not frame.may_become_whole(self._parity_known(frame.frame_id)):
             return now_us
         return frame.first_send_us + max(SETTLE_MIN_US, self._longest_gap_us(now_us) * 3 // 2)
+
+    def _parity_known(self, frame_id: int) -> int:
+        """The most parity that one of the frames just before had; a sender that stops sending it is believed."""
+        parity = self._parity
+        while parity and parity[0][0] < frame_id - PARITY_KNOWN_FRAMES:
+            parity.popleft()
+        return parity[0][1] if parity else 0
+
+    def _forget_gap(self, now_us: int) -> None:
+        """A frame's first datagram has come."""
+        if not self._begun:  # nothing is known as yet, so nothing is shown early
+            self._begun = True
+            self._gaps.append((now_us, SETTLE_MAX_US))
+        apart_us = min(max(0, now_us - self._forgot_us), _FRAMES_APART_MAX_US)
+        self._forgot_us = now_us
+        self._set_gap(self._gap_us - self._gap_us * apart_us // GAP_LASTS_US)
 
     def _note_gap(self, now_us: int, gap_us: int) -> None:
         """A gap within a frame has ended."""
         if gap_us > self._gap_us:
-            self._set_gap(gap_us)
+            self._set_gap(
+                min(gap_us, SETTLE_MAX_US)
+            )  # or a pause would be remembered longer than a path's gap
         gaps = self._gaps
         if gap_us < SETTLE_MIN_US // 2:
             return  # most of them
