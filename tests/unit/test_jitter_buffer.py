@@ -241,6 +241,55 @@ def test_the_budget_counts_bytes_of_stream_and_server(over: int, granted: bool) 
     assert server.used_bytes == (400 + over if granted else 0)
 
 
+@pytest.mark.parametrize("whose", ["stream", "server"])
+def test_when_the_budget_is_full_the_oldest_frames_go_early_and_nothing_is_refused(whose: str) -> None:
+    frame_bytes = sum(len(shard.payload) for shard in shards_of(0))
+    server = ReassemblyBudget(5 * frame_bytes if whose == "server" else 1 << 30)
+    buffer = JitterBuffer(server, 300 * MS)  # nine of them
+    if whose == "stream":
+        buffer._budget = StreamBudget(server, 5 * frame_bytes)
+    for frame_id in range(30):
+        now_us = frame_id * FRAME_US + ONE_WAY_US
+        while (timer := buffer.poll_timeout()) is not None and timer < now_us:
+            buffer.handle_timeout(timer)
+        feed(buffer, frame_id)
+    frames = drain(buffer)
+    assert [frame.frame_id for frame in frames] == list(range(len(frames)))
+    assert len(frames) >= 25
+    assert all(frame.encoded.complete for frame in frames)
+    assert buffer.counters.shards_refused == 0
+    buffer.close()
+    assert server.used_bytes == 0
+
+
+def test_a_frame_that_fills_the_budget_alone_is_not_given_up_for_its_rest() -> None:
+    shards = shards_of(0)
+    room = sum(len(shard.payload) for shard in shards[:-1])
+    buffer = JitterBuffer(ReassemblyBudget(room), None)
+    fates = [buffer.handle_shard(ONE_WAY_US, shard, 0) for shard in shards]
+    assert fates == [ShardFate.USED] * (len(shards) - 1) + [ShardFate.REFUSED]
+    assert not buffer.idle
+
+
+def test_what_others_hold_of_the_server_s_budget_is_not_asked_back() -> None:
+    server = ReassemblyBudget(1000)
+    assert StreamBudget(server).take(1000)
+    buffer = JitterBuffer(server, None)
+    assert feed(buffer, 0)
+    assert buffer.idle
+    assert buffer.counters.shards_refused == buffer.counters.shards_received
+
+
+def test_a_shard_of_another_stream_is_refused_and_mixed_up_with_nothing(buffer: JitterBuffer) -> None:
+    for shard in shards_of(0):
+        other = shard._replace(stream=1)
+        assert buffer.handle_shard(ONE_WAY_US, other, 0) is ShardFate.REFUSED
+    assert buffer.idle
+    feed(buffer, 0)
+    assert len(drain(buffer)) == 1
+    assert buffer.counters.shards_refused == len(shards_of(0))
+
+
 def test_everything_taken_from_the_budget_is_given_back() -> None:
     server = ReassemblyBudget()
     buffer = JitterBuffer(server, None)

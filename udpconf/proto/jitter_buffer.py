@@ -20,6 +20,8 @@ from udpconf.proto.rtt import RoundTrip
 from udpconf.proto.stats import VideoCounters
 from udpconf.wire.frames import Repair, VideoShard
 
+# The only one as yet; a frame of another would be mixed up with this one's of the same id.
+STREAM = 0
 # A frame waits so long after its first datagram even when the deadline has passed: the others are right behind it.
 FIRST_DATAGRAM_GRACE_US = 2 * MS
 # The same for a stream's first frames, when nothing is known of the path: on one that a call is fun on, a frame's datagrams
@@ -87,6 +89,9 @@ class JitterBuffer:
         """Take one shard in; ``capture_us`` is already on our clock."""
         counters = self.counters
         counters.shards_received += 1
+        if shard.stream != STREAM:
+            counters.shards_refused += 1
+            return ShardFate.REFUSED
         frame_id = shard.frame_id
         if shard.shard_index >= shard.data_shards and not shard.answers_repair:
             self._repair_timer.handle_parity(frame_id, shard.shard_index - shard.data_shards + 1)
@@ -110,6 +115,8 @@ class JitterBuffer:
             frame = self._open_frame(now_us, shard, capture_us)
         before_us = frame.first_send_us
         fate = frame.add(shard, now_us, self._budget)
+        while fate is ShardFate.REFUSED and self._make_bytes(now_us, frame, len(shard.payload)):
+            fate = frame.add(shard, now_us, self._budget)
         if fate is ShardFate.USED:
             counters.shards_used += 1
             counters.bytes_received += len(shard.payload)
@@ -212,6 +219,13 @@ class JitterBuffer:
         bound = min(OPEN_FRAMES_MAX, max(0, self.target_us) * FRAME_RATE_ASSUMED // SECOND + OPEN_FRAMES_MIN)
         while len(self._open) >= bound:
             self._release_head(now_us)
+
+    def _make_bytes(self, now_us: int, newer: OpenFrame, size: int) -> bool:
+        """The budget is full: an older frame than this one goes, as it stands. False: it is not, or there is none."""
+        if self._budget.has_room(size) or next(iter(self._open.values())) is newer:
+            return False
+        self._release_head(now_us)
+        return True
 
     def _open_frame(self, now_us: int, shard: VideoShard, capture_us: int) -> OpenFrame:
         grace_us = FIRST_DATAGRAM_GRACE_US if self.playout.learnt else FIRST_FRAME_GRACE_US

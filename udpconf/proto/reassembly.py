@@ -43,12 +43,15 @@ class StreamBudget:
         self._limit_bytes = limit_bytes
         self._used_bytes = 0
 
-    def take(self, size: int) -> bool:
+    def has_room(self, size: int) -> bool:
         server = self._server
-        if self._used_bytes + size > self._limit_bytes or server.used_bytes + size > server.limit_bytes:
+        return self._used_bytes + size <= self._limit_bytes and server.used_bytes + size <= server.limit_bytes
+
+    def take(self, size: int) -> bool:
+        if not self.has_room(size):
             return False
         self._used_bytes += size
-        server.used_bytes += size
+        self._server.used_bytes += size
         return True
 
     def give_back(self, size: int) -> None:
