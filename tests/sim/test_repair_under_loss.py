@@ -90,6 +90,22 @@ def test_frames_that_are_paced_are_not_asked_for_while_they_come(ceiling_kbps: i
     assert seen.repairs_asked <= 1  # before the path was known
 
 
+def test_frames_that_the_sender_left_out_are_not_asked_for() -> None:
+    server = ServerConfig(passphrase="five words make a key", null_cipher=True, latency_us=150 * MS)
+    conversation = Conversation(server=server)
+    peer = conversation.join()
+    conversation.run(1)
+    for frame_id in range(0, 60, 2):
+        local_us = conversation.now_us + peer.clock_offset_us
+        peer.endpoint.send_frame(local_us, frame_id, picture_of_rows(frame_id, local_us, 10))
+        conversation.drain(peer)
+        conversation.run(1 / 15)
+    conversation.run(1)
+    assert conversation.server is not None
+    (seen,) = conversation.server.stats(0).values()
+    assert (seen.frames_whole, seen.frames_skipped, seen.repairs_asked) == (30, 29, 0)
+
+
 def test_the_rates_by_kind_add_up_to_what_is_sent() -> None:
     way = LinkConditions(delay_us=20 * MS, loss=loss_model(0.1))
     conversation = Conversation(up=way, down=way)

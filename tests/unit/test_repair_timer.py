@@ -152,6 +152,35 @@ def test_a_frame_of_which_nothing_came_is_asked_for_when_the_next_one_comes() ->
     assert len(receiving.asked) == 1
 
 
+def test_a_frame_that_nobody_sent_is_not_asked_for() -> None:
+    receiving = Receiving()
+    receiving.buffer.handle_gap(0)  # something was lost, before
+    receiving.wait(MS)
+    receiving.take(shards_of(0))
+    receiving.wait(33 * MS)
+    receiving.take(shards_of(2), 33 * MS)
+    receiving.wait(33 * MS)
+    assert not receiving.asked
+    receiving.buffer.handle_gap(receiving.now_us)  # as the packets of frame 3
+    receiving.take(shards_of(4), 66 * MS)
+    receiving.wait(SETTLE_MIN_US)
+    assert [repair.frame_id for _, repair in receiving.asked] == [3]
+
+
+def test_a_gap_that_an_answer_showed_is_as_good_as_any() -> None:
+    receiving = Receiving()
+    data = shards_of(0)
+    receiving.take(data[1:])
+    receiving.wait(20 * MS)
+    receiving.buffer.handle_gap(receiving.now_us)  # the packets of frame 1 are before it
+    receiving.take(answer_to(data, 2)[:1])
+    receiving.wait(10 * MS)
+    receiving.asked.clear()
+    receiving.take(shards_of(2), 33 * MS)
+    receiving.wait(SETTLE_MIN_US)
+    assert [repair.frame_id for _, repair in receiving.asked] == [1]
+
+
 def test_after_an_outage_only_the_last_frames_are_asked_for() -> None:
     receiving = Receiving()
     receiving.take(shards_of(0))

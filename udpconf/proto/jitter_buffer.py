@@ -65,6 +65,7 @@ class JitterBuffer:
         self._released_id: int | None = None
         self._gap_us: int | None = None  # when packets were last found missing; None: nobody watches
         self._newest = (-1, 0)  # the highest frame id of which anything came, and when it was captured
+        self._newest_us = 0  # when something of its first send last came
         self._released_whole = False
         self._released_arrival_us = 0  # of what was sent unasked; 0: only answers came of it
         self._ages_us: deque[int] = deque(maxlen=AGES_KEPT)
@@ -93,15 +94,18 @@ class JitterBuffer:
             counters.shards_refused += 1
             return ShardFate.REFUSED
         frame_id = shard.frame_id
-        if shard.shard_index >= shard.data_shards and not shard.answers_repair:
+        answers_repair = shard.answers_repair
+        if shard.shard_index >= shard.data_shards and not answers_repair:
             self._repair_timer.handle_parity(frame_id, shard.shard_index - shard.data_shards + 1)
+        if frame_id == self._newest[0] and not answers_repair:
+            self._newest_us = now_us
         if self._released_id is not None and frame_id <= self._released_id:
-            if not shard.answers_repair:
+            if not answers_repair:
                 self.playout.handle_arrival(now_us, frame_id, capture_us)
             if frame_id == self._released_id and self._released_whole:
                 counters.shards_duplicate += 1  # parity that was not needed, mostly
                 return ShardFate.DUPLICATE
-            if frame_id == self._released_id and self._released_arrival_us and not shard.answers_repair:
+            if frame_id == self._released_id and self._released_arrival_us and not answers_repair:
                 self._repair_timer.handle_straggler(now_us, now_us - self._released_arrival_us)
             counters.shards_late += 1
             return ShardFate.LATE
@@ -122,7 +126,6 @@ class JitterBuffer:
             counters.bytes_received += len(shard.payload)
             if fresh:
                 self._note_skipped(now_us, frame)
-            answers_repair = shard.shard_index >= shard.data_shards and shard.answers_repair
             if answers_repair:
                 counters.shards_repaired += 1
                 frame.was_repaired = True
@@ -243,14 +246,16 @@ class JitterBuffer:
         before_id, before_capture_us = self._newest
         if frame.frame_id <= before_id:
             return
-        self._newest = (frame.frame_id, frame.capture_us)
+        # Without a gap in the packets' numbers since then nobody has sent them.
+        lost = self._gap_us is None or self._gap_us >= self._newest_us
+        self._newest, self._newest_us = (frame.frame_id, frame.capture_us), now_us
         apart = frame.frame_id - before_id
-        if before_id >= 0 and apart > 1:
+        if before_id >= 0 and apart > 1 and lost:
             interval_us = (frame.capture_us - before_capture_us) // apart
             missing = range(max(before_id + 1, frame.frame_id - UNSEEN_MAX), frame.frame_id)
             self._repair_timer.handle_skipped(
                 now_us,
-                {lost: frame.deadline_us - (frame.frame_id - lost) * interval_us for lost in missing},
+                {gone: frame.deadline_us - (frame.frame_id - gone) * interval_us for gone in missing},
             )
 
     def _release(self, now_us: int) -> None:

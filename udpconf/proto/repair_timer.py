@@ -23,7 +23,7 @@ GAPS_WINDOW_US = 4 * SECOND  # at most one of 120 frames then has a longer one
 # A frame for which even the rest of it would not be enough, with as much parity as the best of so many frames had, is shown
 # when the next request would be due.
 PARITY_KNOWN_FRAMES = 8
-# A frame is asked for so often, one of which nothing has come half as often, as perhaps nobody sent it.
+# A frame is asked for so often; half as often, before that, while nothing of it has come: perhaps nobody sent it.
 ASKED_MAX = 4
 # An answer is given this time at least: the other end is a program on a busy machine.
 ANSWER_MIN_US = 10 * MS
