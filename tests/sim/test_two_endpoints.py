@@ -117,6 +117,20 @@ def test_feedback_comes_five_times_a_second_while_there_is_video_and_then_no_mor
     assert reports[-1] == 150
 
 
+@pytest.mark.parametrize("phase_ms", range(0, 200, 40))
+def test_feedback_on_a_frame_that_is_shown_late_does_not_wait_for_the_next_one(phase_ms: int) -> None:
+    conversation = Conversation(
+        server=ServerConfig("five words make a key", latency_us=150 * MS, null_cipher=True)
+    )
+    peer = connect(conversation)
+    conversation.run(phase_ms / 1000)
+    conversation.stream(peer, seconds=5, fps=1)
+    for shown in range(1, 6):
+        conversation.run(0.4)  # 150 ms until it is shown, 200 ms until the next report is due
+        assert peer.endpoint.stats(0).server_frames_whole == shown
+        conversation.run(0.6)
+
+
 def test_captures_are_told_on_the_servers_clock_and_on_the_senders_wall() -> None:
     conversation = Conversation(up=LinkConditions(delay_us=30 * MS), down=LinkConditions(delay_us=30 * MS))
     peer = connect(conversation)

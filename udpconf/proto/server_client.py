@@ -53,7 +53,7 @@ class ServerClient:
         self._feedback_at_us = now_us + FEEDBACK_INTERVAL_US
         self._reported: Feedback | None = None
         self._lost_us: int | None = None  # when packets were last missing
-        self._reported_packets = 0  # of video and sound, how many had come when feedback was last due
+        self._reported_counts = 0  # what _counts said when feedback was last due
         self._recent = Recent()
 
     @property
@@ -90,7 +90,7 @@ class ServerClient:
             sound.lost,
             sound.runs,
         )
-        self._reported_packets = self._media_packets
+        self._reported_counts = self._counts
         if reported and feedback[4:7] == reported[4:7] and feedback.sound_received == reported.sound_received:
             return None  # neither video nor sound, nothing to say
         self._reported = feedback
@@ -108,13 +108,16 @@ class ServerClient:
             frame_us = self.frames.poll_timeout()
             if frame_us is not None:
                 self._timeout_us = min(self._timeout_us, frame_us)
-            if self._media_packets != self._reported_packets:
+            if self._counts != self._reported_counts:
                 self._timeout_us = min(self._timeout_us, self._feedback_at_us)
         return self._timeout_us
 
     @property
-    def _media_packets(self) -> int:
-        return self.frames.counters.shards_received + self.audio.losses.received
+    def _counts(self) -> int:
+        """Larger when there is something to report: packets that came, frames that were shown since, as may be much later."""
+        video = self.frames.counters
+        frames = video.frames_whole + video.frames_with_holes + video.frames_skipped
+        return video.shards_received + frames + self.audio.losses.received
 
     @property
     def drop_at_us(self) -> int:
