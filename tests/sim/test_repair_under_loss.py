@@ -118,4 +118,4 @@ def test_the_rates_by_kind_add_up_to_what_is_sent() -> None:
     rates = peer.endpoint.stats(conversation.now_us + peer.clock_offset_us)
     by_kind = (rates.picture_kbps, rates.parity_kbps, rates.repair_kbps, rates.sound_kbps)
     assert min(rates.picture_kbps, rates.repair_kbps, rates.sound_kbps) > 0
-    assert 0.97 * rates.sent_kbps <= sum(by_kind) <= 1.01 * rates.sent_kbps
+    assert 0.99 * rates.sent_kbps <= sum(by_kind) <= rates.sent_kbps  # pings and control are the rest

@@ -215,3 +215,24 @@ def test_only_a_picture_of_few_datagrams_is_cut_smaller_and_only_where_much_is_l
         sending.loses(loss)
     sending.frame(1, rows=rows)
     assert sending.sender.small_datagrams is small
+
+
+def test_each_kind_is_counted_to_the_byte_and_only_what_leaves() -> None:
+    sending = Sending()
+    sending.loses(0.05)
+    shards = sending.frame(1, rows=200)  # of two blocks
+    assert len(shards) > 200
+    answer = sending.ask(1, 3)
+    counts = sending.totals.counts
+    assert (counts.frames_sent, counts.data_shards_sent) == (1, 200)
+    assert (counts.parity_shards_sent, counts.repair_shards_sent) == (len(shards) - 200, len(answer))
+    assert sum(sending.totals._by_kind()) == sending.session.counters.bytes_sent
+    for frame_id in range(2, 20):  # more than the pacer takes
+        encoded = picture_of_rows(frame_id, sending.now_us, 270)
+        sending.sender.send(sending.now_us, frame_id, encoded, shard_payload_bytes(1200), sending.session)
+    dropped = sending.sender.frames_dropped
+    assert dropped
+    sending.sent()
+    assert counts.frames_sent == 19 - dropped
+    assert counts.data_shards_sent == 200 + 270 * (18 - dropped)
+    assert sum(sending.totals._by_kind()) == sending.session.counters.bytes_sent

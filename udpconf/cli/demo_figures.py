@@ -49,7 +49,10 @@ class Participant:
         self.figures = {
             "name": self.name,
             "source": self.sources.description,
-            "frames_captured": sent.frames_sent + sent.frames_dropped_away + sent.frames_skipped_ceiling,
+            "frames_captured": sent.frames_sent
+            + sent.frames_dropped_away
+            + sent.frames_dropped_pacer
+            + sent.frames_skipped_ceiling,
             "frames_sent": sent.frames_sent,
             "frames_whole": received["frames_whole"],
             "frames_with_holes": received["frames_with_holes"],

@@ -5,15 +5,17 @@ goes on growing.
 """
 
 from collections import deque
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 
 from udpconf.limits import DATAGRAM_DEFAULT_BYTES, MS, SECOND
 from udpconf.proto.loss_estimate import LossEstimate
 from udpconf.proto.session import Session
 from udpconf.proto.stats import Recent, SenderStats
-from udpconf.wire.frames import SHARD_PAYLOAD_BYTES, Feedback, VideoShard
+from udpconf.wire.envelope import OVERHEAD_BYTES
+from udpconf.wire.frames import ANSWERS_REPAIR, Feedback, VideoShard
 
-_SHARD_OVERHEAD_BYTES = DATAGRAM_DEFAULT_BYTES - SHARD_PAYLOAD_BYTES
+# Where a VIDEO frame says what it is (docs/protocol.md): block, shard index, data shards, the low byte of its interval count.
+_BLOCK_AT, _INDEX_AT, _DATA_SHARDS_AT, _COUNT_AT = 6, 8, 9, 26
 IP_UDP_BYTES = 48  # of a datagram over IPv6; IPv4 takes 20 less
 # Half of a fall is believed after some 14 frames.
 _PARITY_SHARE_GAIN = 0.05
@@ -52,14 +54,10 @@ class SenderTotals:
         self._earlier_bytes += session.counters.bytes_sent
         self._earlier_packets += session.counters.packets_sent
 
-    def frame_sent(self, data: Sequence[VideoShard], parity: Sequence[VideoShard]) -> None:
-        self.counts.frames_sent += 1
-        self.counts.data_shards_sent += len(data)
-        self.counts.parity_shards_sent += len(parity)
+    def frame_queued(self, data: Sequence[VideoShard], parity: Sequence[VideoShard]) -> None:
+        """It waits in the pacer."""
         data_bytes = sum(len(shard.payload) for shard in data)
         parity_bytes = sum(len(shard.payload) for shard in parity)
-        self._picture_bytes += data_bytes + _SHARD_OVERHEAD_BYTES * len(data)
-        self._parity_bytes += parity_bytes + _SHARD_OVERHEAD_BYTES * len(parity)
         share = parity_bytes / data_bytes
         falling = self._parity_share + (share - self._parity_share) * _PARITY_SHARE_GAIN
         self._parity_share = max(share, falling)
@@ -79,13 +77,26 @@ class SenderTotals:
             second.popleft()
         return total - second[0][1]
 
-    def repair_sent(self, shards: Sequence[VideoShard]) -> None:
-        """In answer to one request."""
+    def answer_queued(self, shards: Sequence[VideoShard]) -> None:
+        """To one request."""
         self.counts.repairs_asked += 1
-        self.counts.repair_shards_sent += len(shards)
-        payload_bytes = sum(len(shard.payload) for shard in shards)
-        self._new_repair_bytes += payload_bytes
-        self._repair_bytes += payload_bytes + _SHARD_OVERHEAD_BYTES * len(shards)
+        self._new_repair_bytes += sum(len(shard.payload) for shard in shards)
+
+    def shards_sent(self, plaintexts: Iterable[bytes]) -> None:
+        """They leave the pacer, which drops frames when it is full."""
+        counts = self.counts
+        for plaintext in plaintexts:
+            size = len(plaintext) + OVERHEAD_BYTES
+            if plaintext[_INDEX_AT] < plaintext[_DATA_SHARDS_AT]:
+                counts.frames_sent += plaintext[_BLOCK_AT] == plaintext[_INDEX_AT] == 0  # the first to leave
+                counts.data_shards_sent += 1
+                self._picture_bytes += size
+            elif plaintext[_COUNT_AT] == ANSWERS_REPAIR:
+                counts.repair_shards_sent += 1
+                self._repair_bytes += size
+            else:
+                counts.parity_shards_sent += 1
+                self._parity_bytes += size
 
     def sound_sent(self, datagram_bytes: int) -> None:
         self.counts.audio_frames_sent += 1

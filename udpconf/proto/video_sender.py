@@ -96,7 +96,7 @@ class VideoSender:
             parity = frame_parity(self._code, data, *loss, rounds)
             few = encoded.coded_size < FEW_DATAGRAMS * DATAGRAM_MAX_BYTES
             self.small_datagrams = few and not rounds and loss[0] >= SMALL_DATAGRAMS_LOSS
-        self._totals.frame_sent(data, parity)
+        self._totals.frame_queued(data, parity)
         self._pacer.push(map(encode_video, (*data, *parity)))
         if self._recovery:
             self._keep(frame_id, _SentFrame(data, parity))
@@ -133,7 +133,7 @@ class VideoSender:
             shard._replace(interval_count=ANSWERS_REPAIR)
             for shard in parity_shards(self._code, data, indexes)
         ]
-        self._totals.repair_sent(answer)
+        self._totals.answer_queued(answer)
         self._pacer.push_first(map(encode_video, answer))
 
     def clear(self) -> None:
@@ -151,6 +151,7 @@ class VideoSender:
         plaintexts = self._pacer.poll(now_us)
         if not plaintexts:
             return plaintexts
+        self._totals.shards_sent(plaintexts)
         first_number = session.main_next
         datagrams = [session.seal(Channel.MAIN, plaintext) for plaintext in plaintexts]
         size_bytes = sum(map(len, datagrams)) + IP_UDP_BYTES * len(datagrams)
