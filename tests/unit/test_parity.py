@@ -4,7 +4,8 @@ import random
 
 import pytest
 
-from tests.pictures import picture
+from tests.pictures import picture, picture_of_rows
+from udpconf.emulation.loss import loss_model
 from udpconf.frames import Codec, EncodedFrame, FrameDescription, Segment, Subsampling
 from udpconf.proto.erasure_code import ErasureCode
 from udpconf.proto.jitter_buffer import JitterBuffer
@@ -157,3 +158,23 @@ def test_a_frame_as_large_as_they_may_be_recovers_all_that_it_lost() -> None:
     frame, fates = take(came)
     assert ShardFate.REFUSED not in fates
     assert frame.complete
+
+
+def test_the_blocks_of_a_large_frame_share_a_long_run_of_losses_and_have_the_parity_for_it() -> None:
+    data = packetize(picture_of_rows(0, 0, 270), 0)
+    blocks, loss, burst = data[0].blocks, 0.05, 20.0
+    assert blocks == 3
+    shards = data + frame_parity(CODE, data, loss, burst)
+    path = loss_model(loss, burst)
+    rng, state = random.Random(1), None
+    fresh = 0.0
+    for _ in range(300):
+        lost = []
+        for number in range(len(shards)):
+            state, gone = path.step(number, state, rng.random(), rng.random())
+            lost.append(gone)
+        for block in range(blocks):
+            k = data[block].data_shards  # which come before the block's parity
+            of_block = [gone for gone, shard in zip(lost, shards, strict=True) if shard.block == block]
+            fresh += 1 if sum(of_block) <= len(of_block) - k else 1 - sum(of_block[:k]) / k
+    assert fresh / (300 * blocks) > 0.975  # 0.95 without parity

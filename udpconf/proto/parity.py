@@ -50,14 +50,15 @@ def frame_parity(
         code: the code that both ends use.
         shards: all data shards of the frame, in the order in which they are sent.
         loss: share of packets that the path loses, 0..1.
-        burst: mean length of a run of losses, packets.
+        burst: mean length of a run of losses on the wire, packets.
         rounds: how often the receiver can ask for more before it shows the frame.
     """
     blocks = shards[0].blocks if shards else 0
     rows = []
     for number in range(blocks):
         block = shards[number::blocks]
-        count = parity_count(len(block), loss, burst, rounds)
+        # Blocks take turns on the wire, so a run of losses is shared out among them.
+        count = parity_count(len(block), loss, max(1.0, burst / blocks), rounds)
         if count:
             rows.append(parity_shards(code, block, range(len(block), len(block) + count)))
     return [shard for turn in zip_longest(*rows) for shard in turn if shard is not None]

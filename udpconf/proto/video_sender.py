@@ -117,6 +117,7 @@ class VideoSender:
         missing = min(repair.missing, len(data))
         # The time left was told when the request was sent: it and the answer take a round trip.
         rounds = _rounds(repair.time_left_us - round_trip.smoothed_rtt_us, round_trip)
+        # An answer is of one block and leaves in one go, so here a run of losses on the wire is one of the block.
         wanted = repair_count(missing, len(data), *self._totals.expected_loss(now_us), rounds)
         room = self._second_max_bytes - self._totals.sent_in_a_second(now_us, session)
         room -= self._pacer.waiting_bytes
