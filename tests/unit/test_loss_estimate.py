@@ -64,3 +64,31 @@ def test_the_mean_run_is_told_with_it() -> None:
         expected = reported.report(lost=6, runs=2)
     assert abs(expected[0] - 0.2) < 0.01
     assert expected[1] == 3
+
+
+def test_what_is_lost_while_a_queue_stands_does_not_count_and_what_was_lost_before_still_does() -> None:
+    reported = Reported()
+    for _ in range(60):
+        before = reported.report(lost=3)
+    for _ in range(5):  # as at 100 frames/s, where it stands now and then
+        reported.loss.handle_queue(stands=True)
+        assert reported.report(lost=15) == before
+        reported.loss.handle_queue(stands=False)
+        assert reported.report(lost=15) == before  # it tells of the queue's end as well
+        assert reported.report(lost=3) == before
+
+
+def test_a_queue_between_two_reports_counts_as_one_of_a_whole_report() -> None:
+    reported = Reported()
+    reported.report(lost=0)
+    reported.loss.handle_queue(stands=True)
+    reported.loss.handle_queue(stands=False)
+    assert reported.report(lost=15)[0] == 0
+    assert reported.report(lost=15)[0] == 0.5
+
+
+def test_a_queue_that_stands_from_the_first_report_on_leaves_nothing_expected() -> None:
+    reported = Reported()
+    reported.loss.handle_queue(stands=True)
+    for _ in range(100):
+        assert reported.report(lost=15) == (0.0, 1.0)

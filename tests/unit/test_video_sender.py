@@ -236,3 +236,17 @@ def test_each_kind_is_counted_to_the_byte_and_only_what_leaves() -> None:
     assert counts.frames_sent == 19 - dropped
     assert counts.data_shards_sent == 200 + 270 * (18 - dropped)
     assert sum(sending.totals._by_kind()) == sending.session.counters.bytes_sent
+
+
+def test_pictures_are_cut_small_only_as_long_as_they_get_parity() -> None:
+    sending = Sending()
+    sending.loses(0.05)
+    sending.frame(1, rows=10)
+    assert sending.sender.small_datagrams
+    for _ in range(4):
+        sending.arrives_at(500_000)  # a queue
+    sending.frame(2, rows=10)
+    assert not sending.sender.small_datagrams
+    sending.now_us += SECOND  # and it has drained
+    sending.frame(3, rows=10)
+    assert sending.sender.small_datagrams  # what was lost before it stood still counts

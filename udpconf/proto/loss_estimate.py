@@ -25,18 +25,32 @@ class LossEstimate:
 
     def __init__(self, window_us: int = RECENT_US) -> None:
         self._window_us = window_us
-        self._totals: tuple[int, int, int] | None = None
+        self._told: tuple[int, int, int] | None = None
+        self._totals: tuple[int, int, int] | None = None  # without what does not count
+        self._queue_stands = self._leaves_out = False
         self._lately, self._now = Recent(window_us), Recent(_NOW_US)
 
     def handle_report(self, now_us: int, received: int, lost: int, runs: int) -> None:
         """Totals since the session began: packets that came, that did not, and in so many gaps."""
-        self._totals = (received, lost, runs)
+        told = (received, lost, runs)
+        if self._told is None or self._totals is None:
+            self._totals = told
+        elif not self._leaves_out:
+            since = zip(told, self._told, self._totals, strict=True)
+            received, lost, runs = (before + new - old for new, old, before in since)
+            self._totals = (received, lost, runs)
+        self._told = told
+        self._leaves_out = self._queue_stands
         for window in (self._lately, self._now):
-            window.mark(now_us, received, lost, runs)
+            window.mark(now_us, *self._totals)
 
-    def forget(self) -> None:
-        """What was lost up to now is no sign of what will be."""
-        self._lately, self._now = Recent(self._window_us), Recent(_NOW_US)
+    def handle_queue(self, *, stands: bool) -> None:
+        """A queue stands on the path, or does not any more: what it has no room for says nothing of what is lost without it.
+
+        The reports from now on do not count, up to the first one after its end, which tells of both.
+        """
+        self._queue_stands = stands
+        self._leaves_out = self._leaves_out or stands
 
     def share(self, now_us: int) -> float:
         """Of the packets of the window."""

@@ -106,9 +106,9 @@ class SenderTotals:
         self._feedback = feedback
         self._loss.handle_report(now_us, *feedback[:3])
 
-    def forget_loss(self) -> None:
-        """What was lost up to now is no sign of what will be."""
-        self._loss.forget()
+    def handle_queue(self, *, stands: bool) -> None:
+        """Whether more waits on the path than should: then what it loses does not count."""
+        self._loss.handle_queue(stands=stands)
 
     def mark(self, now_us: int, session: Session) -> None:
         """Now and then, for the rate of the last seconds."""

@@ -74,7 +74,6 @@ class VideoSender:
         self._totals = totals
         self._sent: OrderedDict[int, _SentFrame] = OrderedDict()
         self._sent_bytes = 0
-        self._queue_stood = False
         self.small_datagrams = False
 
     # --- inputs ---
@@ -91,11 +90,12 @@ class VideoSender:
         if not data:
             return
         parity: list[VideoShard] = []
+        few = False
         if protect:
             rounds = _rounds(self._totals.repair_time_us, round_trip)
             parity = frame_parity(self._code, data, *loss, rounds)
-            few = encoded.coded_size < FEW_DATAGRAMS * DATAGRAM_MAX_BYTES
-            self.small_datagrams = few and not rounds and loss[0] >= SMALL_DATAGRAMS_LOSS
+            few = encoded.coded_size < FEW_DATAGRAMS * DATAGRAM_MAX_BYTES and not rounds
+        self.small_datagrams = few and loss[0] >= SMALL_DATAGRAMS_LOSS
         self._totals.frame_queued(data, parity)
         self._pacer.push(map(encode_video, (*data, *parity)))
         if self._recovery:
@@ -174,9 +174,7 @@ class VideoSender:
 
     def _queue_stands(self, now_us: int) -> bool:
         stands = self.path.queue_us(now_us) >= STANDING_QUEUE_US
-        if self._queue_stood and not stands:
-            self._totals.forget_loss()  # what the queue had no room for says nothing of what is lost without it
-        self._queue_stood = stands
+        self._totals.handle_queue(stands=stands)
         return stands
 
     def _keep(self, frame_id: int, frame: _SentFrame) -> None:
