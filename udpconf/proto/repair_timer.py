@@ -163,10 +163,8 @@ class RepairTimer:
 
     def _note_gap(self, now_us: int, gap_us: int) -> None:
         """A gap within a frame has ended."""
-        if gap_us > self._gap_us:
-            self._set_gap(
-                min(gap_us, SETTLE_MAX_US)
-            )  # or a pause would be remembered longer than a path's gap
+        if gap_us > self._gap_us:  # bounded, or a long pause would be remembered longer than any path's gap
+            self._set_gap(min(gap_us, SETTLE_MAX_US))
         gaps = self._gaps
         if gap_us < SETTLE_MIN_US // 2:
             return  # most of them
