@@ -182,7 +182,8 @@ def test_what_has_been_heard_is_not_changed_and_the_end_joins_what_follows(
     for result in (shorten(pcm, played), lengthen(pcm, played)):
         assert len(result.pcm) == ahead + result.added
         if result.added:
-            assert np.array_equal(result.pcm[-1:], pcm[-1:]) or abs(result.added) + FADE > ahead
+            # The last sample may be the end of the fade, which is nearly there.
+            assert abs(int(result.pcm[-1, 0]) - int(pcm[-1, 0])) <= 2 * 32_768 // FADE + 1
         else:
             assert np.array_equal(result.pcm, pcm[played:])
             assert result.likeness == 0
