@@ -273,6 +273,33 @@ def test_mute_silences_the_loudspeaker_only() -> None:
     assert np.concatenate(speaker.played[-50:]).any()
 
 
+def test_each_client_s_volume_is_heard_in_the_mix_only_and_changes_without_a_click() -> None:
+    room = Room(440)
+    mixed, alone = room.receiver.subscribe(), room.receiver.subscribe("client-440")
+    room.run(1 * SECOND)
+    taken(mixed), taken(alone)
+    assert room.receiver.set_volume("client-440", 0.5)
+    room.run(3 * SECOND // 2)
+    half = np.concatenate([block.pcm for block in taken(mixed)])
+    assert abs(float(np.abs(half[-9600:]).max()) - 4000) < 400
+    assert np.abs(np.diff(half[:, 0].astype(int), 2)).max() < 100, "no click"
+    assert room.receiver.set_volume("client-440", 0.0)
+    room.run(2 * SECOND)
+    assert not np.concatenate([block.pcm for block in taken(mixed)[-50:]]).any()
+    assert abs(float(np.abs(np.concatenate([block.pcm for block in taken(alone)])).max()) - 8000) < 800
+    assert not room.receiver.set_volume("nobody", 1.0)
+
+
+def test_how_loud_a_client_is_can_be_read_and_falls_when_it_is_silent() -> None:
+    room = Room(440)
+    room.receiver.subscribe()
+    room.run(1 * SECOND)
+    assert abs(room.receiver.level("client-440") - 8000 / 32_767) < 0.03
+    room.run(2 * SECOND, lost=frozenset(range(300)))
+    assert room.receiver.level("client-440") < 0.01
+    assert room.receiver.level("nobody") == 0
+
+
 def test_a_client_that_joins_again_starts_a_sequence_of_its_own() -> None:
     room = Room(440)
     queue = room.receiver.subscribe("client-440")

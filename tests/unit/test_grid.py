@@ -143,3 +143,13 @@ def test_the_empty_grid_has_as_many_lines_as_it_is_given() -> None:
         return int((compose([], 640, 360, waiting=waiting).max(axis=(1, 2)) > 100).sum())
 
     assert rows_with_text("") < rows_with_text("one") < rows_with_text("one\ntwo")
+
+
+def test_who_speaks_has_a_frame() -> None:
+    silent, speaking = (
+        compose([tile(picture(WHITE), speaking=speaking)], 320, 180) for speaking in (False, True)
+    )
+    differs = (silent != speaking).any(axis=2)
+    assert differs[0].any() or differs[1].all()
+    assert differs[:, 1].all()
+    assert not differs[20:160, 20:300].any()

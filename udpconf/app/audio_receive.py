@@ -141,6 +141,13 @@ class AudioReceiver:
         if client is not None:
             client.latency_us = latency_us
 
+    def set_volume(self, client_id: str, volume: float) -> bool:
+        """How loud a client goes into the mix; False: it is not here."""
+        client = self._clients.get(client_id)
+        if client is not None:
+            client.volume = volume
+        return client is not None
+
     def remove_client(self, client_id: str) -> None:
         """Its sound ends."""
         with self._changing:
@@ -218,6 +225,11 @@ class AudioReceiver:
         client = self._clients.get(client_id)
         return client.buffer.counts if client is not None else None
 
+    def level(self, client_id: str) -> float:
+        """How loud a client is at present, 0..1 of full scale, whatever its volume; 0 for a stranger."""
+        client = self._clients.get(client_id)
+        return 0.0 if client is None else client.level
+
     # --- the sound thread --------------------------------------------------------------------------------------------
 
     def _run(self) -> None:
@@ -286,6 +298,7 @@ class AudioReceiver:
         subscribers, on_opus = self._subscribers, self._on_opus
         everybody = speaker is not None or any(wanted is None for _, wanted in subscribers)
         sounding: list[AudioBlock] = []
+        to_mix: list[Pcm | NDArray[np.float32]] = []
         for client_id, client in self._clients.items():
             audible = everybody or any(wanted == client_id for _, wanted in subscribers)
             pcm = client.play(now_us, ahead_us, audible=audible)
@@ -297,7 +310,8 @@ class AudioReceiver:
             self._sounded_us = now_us
             if audible:
                 sounding.append(AudioBlock(pcm, client_id, client.capture_us))
-        mixed = self._mixer.mix([block.pcm for block in sounding]) if sounding and everybody else None
+                to_mix.append(client.at_volume(pcm))
+        mixed = self._mixer.mix(to_mix) if to_mix and everybody else None
         for queue, wanted in subscribers:
             if wanted is None:
                 if mixed is not None:

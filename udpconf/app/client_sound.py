@@ -9,7 +9,7 @@ from numpy.typing import NDArray
 
 from udpconf.frames import OpusFrame
 from udpconf.limits import SECOND
-from udpconf.media.mixer import crossfade
+from udpconf.media.mixer import FULL_SCALE, crossfade, peak_of
 from udpconf.media.opus import FRAME_SAMPLES, SAMPLE_RATE, OpusDecoder
 from udpconf.media.resampler import Resampler
 from udpconf.media.time_stretch import (
@@ -27,6 +27,8 @@ from udpconf.proto.drift import DriftControl
 Pcm = NDArray[np.int16]
 
 PLAY_SAMPLES = SAMPLE_RATE * PLAY_US // SECOND
+# The meter falls by 20 dB in a third of a second, as a peak programme meter's needle does.
+LEVEL_FALL = 0.966
 # To leave out any period, so much sound is needed.
 AT_HAND_SAMPLES = 2 * FRAME_SAMPLES
 
@@ -39,6 +41,8 @@ class ClientSound:
         latency_us: it is heard so long after its capture at least; 0: as early as the path allows.
         arrived: the frames that the latest ``play`` took out of the buffer, in order; a recording wants them.
         capture_us: when the first sample of the latest 5 ms was captured.
+        volume: how loud it goes into the mix, 1 is as it came. Set it from any thread.
+        level: how loud it is, 0..1 of full scale: the peak, falling slowly; before the volume.
     """
 
     def __init__(self, latency_us: int) -> None:
@@ -46,6 +50,9 @@ class ClientSound:
         self.latency_us = latency_us
         self.arrived: list[OpusFrame] = []
         self.capture_us = 0
+        self.volume = 1.0
+        self.level = 0.0
+        self._mixed_volume = 1.0
         self._decoder: OpusDecoder | None = None  # not made until somebody wants to hear
         self._drift = DriftControl()
         self._resampler = Resampler(1)
@@ -62,6 +69,7 @@ class ClientSound:
             audible: somebody wants to hear it. If not, frames go the same way, but are not decoded.
         """
         self.arrived = []
+        self.level *= LEVEL_FALL
         while len(self._ready) < PLAY_SAMPLES and self._pop(now_us, ahead_us, audible=audible):
             self._follow_wish(now_us, ahead_us, audible=audible)
         if not len(self._ready):
@@ -73,7 +81,17 @@ class ClientSound:
         self._heard = np.concatenate((self._heard, block))[-LAG_MAX:]
         if len(block) < PLAY_SAMPLES:  # the end of what there was
             block = np.concatenate((block, np.zeros((PLAY_SAMPLES - len(block), 1), np.int16)))
+        self.level = max(self.level, peak_of(block) / FULL_SCALE)
         return block
+
+    def at_volume(self, block: Pcm) -> NDArray[np.float32] | Pcm:
+        """The block as it goes into the mix; the volume goes evenly from the last one to a new one."""
+        before, self._mixed_volume = self._mixed_volume, self.volume
+        if before == self._mixed_volume == 1.0:
+            return block
+        gain = np.linspace(before, self._mixed_volume, len(block), dtype=np.float32)
+        louder: NDArray[np.float32] = block * gain[:, np.newaxis]
+        return louder
 
     def _pop(self, now_us: int, ahead_us: int, *, audible: bool, early: bool = False) -> bool:
         ready_us = len(self._ready) * SECOND // SAMPLE_RATE

@@ -38,6 +38,8 @@ from udpconf.proto.server import ServerConfig, ServerEndpoint
 from udpconf.proto.stats import ClientStats
 
 # How often the picture is told of the sound's delay, which moves by a few ms in a second.
+# 12 dB: the limiter takes care of the rest.
+_VOLUME_MAX = 4.0
 _LIP_SYNC_INTERVAL_US = 200 * MS
 
 
@@ -175,6 +177,7 @@ class Server:
             stats.video_delay_ms = None if delay_us is None else delay_us / MS
             stats.audio_delay_ms = None if sound_us is None else sound_us / MS
             sound = self._sound.counts(client_id)
+            stats.audio_level = self._sound.level(client_id)
             stats.audio_frames_concealed = sound.lost + sound.stretched if sound is not None else 0
         return found
 
@@ -248,6 +251,19 @@ class Server:
     def mute(self, muted: bool = True) -> None:
         """Silence the speaker, or let it sound again; ``audio()`` and recordings are not touched."""
         self._sound.muted = muted
+
+    def set_volume(self, client: ClientInfo | str, volume: float) -> None:
+        """How loud a client is heard, in the speaker and in the mix: 1 is as it came, 0 not at all.
+
+        A client's sound alone and recordings are not touched. One that comes back is as loud as it came.
+
+        Raises:
+            ConfigError: the volume is not in 0..4, or there is no such client.
+        """
+        if not 0 <= volume <= _VOLUME_MAX:
+            raise ConfigError(f"A volume is a number from 0 (silent) to {_VOLUME_MAX:g}, not {volume!r}.")
+        if not self._sound.set_volume(client.id if isinstance(client, ClientInfo) else client, volume):
+            raise ConfigError("There is no such client (any more).")
 
     @property
     def muted(self) -> bool:

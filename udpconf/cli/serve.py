@@ -54,6 +54,8 @@ CAPTION_INTERVAL_S = 1.0
 # A thread that ends with the server is waited for so long: one picture is decoded and drawn in a tenth of it.
 THREAD_END_S = 1.0
 # Said in the window while it is empty.
+# Of full scale, -34 dB: a quiet voice before a microphone; a room without one is 10 to 20 dB below.
+_SPEAKING_LEVEL = 0.02
 KEYS = "Keys: q quits, r records, f full screen, m mutes, s saves a picture"
 # Fits 80 columns with an IPv4 address.
 COLUMNS = ("sender", "address", "fps", "kbit/s", "loss %", "holes", "skipped", "RTT ms", "delay ms", "rec")
@@ -340,13 +342,16 @@ class _Serving:
             self._console.say(str(error))
 
     def _update_captions(self, server: "Server", wall: "Wall") -> None:
-        for client_id, stats in server.stats().items():
+        everybody = server.stats()
+        speaking = max([_SPEAKING_LEVEL, *(stats.audio_level / 2 for stats in everybody.values())])
+        for client_id, stats in everybody.items():
             wall.update(
                 client_id,
                 frames_per_second=stats.video_fps,
                 loss_percent=100 * stats.loss_share,
                 recording=client_id in self._recording,
                 muted=server.muted,
+                speaking=stats.audio_level >= speaking,
             )
 
     def _read(self, server: "Server") -> Readout:

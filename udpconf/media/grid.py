@@ -27,12 +27,15 @@ CAPTION_SHARE = 0.4
 # Brightness that stays of the picture behind a caption, out of 256: white text stays readable on a white wall.
 BAND_KEEP = 72
 GAP_PX = 2
+# Around who speaks.
+FRAME_PX = 3
 
 _FONT = cv2.FONT_HERSHEY_SIMPLEX
 _WHITE = (255, 255, 255)
 _GREY = (190, 190, 190)
 _RED = (64, 64, 255)
 _AMBER = (64, 190, 255)
+_GREEN = (96, 208, 96)
 _BACKGROUND = 18
 _PANEL = 40
 
@@ -62,6 +65,7 @@ class Tile(NamedTuple):
     loss_percent: float | None = None
     recording: bool = False
     muted: bool = False
+    speaking: bool = False
     silent_s: int | None = None  # seconds without a new picture, where there ought to be some
     note: str = ""  # shown in the middle of a tile without a picture, e.g. "sound only"
 
@@ -139,6 +143,9 @@ def _draw_tile(area: Picture, tile: Tile) -> None:
         area[:] = _PANEL
         _draw_centred(area, (tile.note or "no picture yet",))
     _draw_caption(area, tile)
+    if tile.speaking:
+        height, width = area.shape[:2]
+        cv2.rectangle(area, (1, 1), (width - 2, height - 2), _GREEN, FRAME_PX)
 
 
 def _draw_letterboxed(area: Picture, image: Picture) -> None:

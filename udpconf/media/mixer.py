@@ -23,10 +23,11 @@ class Mixer:
     def __init__(self) -> None:
         self._gain = 1.0
 
-    def mix(self, blocks: Sequence[Pcm]) -> Pcm:
-        """The sum of int16[n, channels] blocks of one shape (at least one), never beyond int16."""
-        if len(blocks) == 1 and self._gain == 1.0 and peak_of(blocks[0]) <= CEILING:
-            return blocks[0]
+    def mix(self, blocks: Sequence[Pcm | Samples]) -> Pcm:
+        """The sum of [n, channels] blocks of one shape (at least one), int16 or float32 of the same scale, never beyond int16."""
+        alone = blocks[0] if len(blocks) == 1 else None
+        if alone is not None and alone.dtype == np.int16 and self._gain == 1.0 and peak_of(alone) <= CEILING:
+            return np.asarray(alone, np.int16)
         total: Samples = np.sum(blocks, axis=0, dtype=np.float32)
         peak = peak_of(total)
         wanted = min(1.0, self._gain * RELEASE_PER_BLOCK, CEILING / peak if peak else 1.0)

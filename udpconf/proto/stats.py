@@ -121,6 +121,7 @@ class ClientStats:
     frames_decoded: int = 0
     frames_replaced: int = 0  # a newer one came before the application took it
     audio_frames_concealed: int = 0
+    audio_level: float = 0.0  # of full scale
     audio_delay_ms: float | None = None
     video_delay_ms: float | None = None
     extra: dict[str, float] = field(default_factory=dict)
