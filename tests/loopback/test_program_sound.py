@@ -82,3 +82,26 @@ def test_a_microphone_that_was_named_and_is_not_there_ends_with_4(pulse: Pulse) 
     assert done.returncode == 4
     assert "no-such-mic" in done.stderr
     assert "Traceback" not in done.stderr
+
+
+def test_a_second_from_the_microphone_is_played_on_the_speaker(pulse: Pulse) -> None:
+    playing = pulse.play(tone(8.0, TONE_HZ, AMPLITUDE), "mic")
+    try:
+        with Program(
+            "devices",
+            "--test",
+            "--mic",
+            "mic_monitor",
+            "--speaker",
+            "spk",
+            "--json",
+            environment=pulse.environment,
+        ) as test:
+            heard = pulse.record("spk.monitor", 5.0)
+            tested = test.event("device_test")
+    finally:
+        playing.kill()
+        playing.wait()
+    assert -12 < tested["peak_dbfs"] < -8
+    hertz, _ = loudest(heard)
+    assert abs(hertz - TONE_HZ) < 5

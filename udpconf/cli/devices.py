@@ -1,18 +1,19 @@
 """``udpconf devices``: the cameras, microphones, speakers and screens of this machine, by what to write after a flag."""
 
 import fcntl
+import math
 import os
 import struct
 import sys
 from dataclasses import asdict, dataclass
 from pathlib import Path
-from typing import NamedTuple
+from typing import Annotated, NamedTuple
 
 import typer
 
 from udpconf.cli.console import Console
-from udpconf.cli.options import JsonLines, Quiet, Verbose, Version
-from udpconf.errors import DeviceError, MissingDependencyError
+from udpconf.cli.options import JsonLines, Quiet, Verbose, Version, flag
+from udpconf.errors import ConfigError, DeviceError, MissingDependencyError
 
 # <linux/videodev2.h>: _IOR('V', 0, struct v4l2_capability), its size, where device_caps stands in it, and the bit that
 # means that pictures come out. A webcam has a second node beside it for metadata only.
@@ -53,6 +54,17 @@ FLAGS = {"camera": "--camera", "microphone": "--mic", "speaker": "--speaker", "s
 
 def devices(
     context: typer.Context,
+    test: Annotated[
+        bool, flag("--test", help="Record a second from the microphone and play it on the speaker.")
+    ] = False,
+    mic: Annotated[
+        str | None,
+        flag("--mic", metavar="NAME|INDEX", show_default="the system's", help="The microphone to test."),
+    ] = None,
+    speaker: Annotated[
+        str | None,
+        flag("--speaker", metavar="NAME|INDEX", show_default="the system's", help="The speaker to test."),
+    ] = None,
     json_lines: JsonLines = False,
     quiet: Quiet = False,
     verbose: Verbose = 0,
@@ -64,6 +76,11 @@ def devices(
     """
     console: Console = context.obj
     console.configure(json_lines=json_lines, quiet=quiet, verbose=verbose)
+    if not test and (mic is not None or speaker is not None):
+        raise ConfigError("--mic and --speaker choose what --test tests; say --test as well.")
+    if test:
+        _test(console, mic, speaker)
+        return
     listings = (cameras(), sound_devices(), screens())
     found = [device for listing in listings for device in listing.devices]
     for listing in listings:
@@ -80,6 +97,21 @@ def devices(
             console.result(f"{flag:<9} {number:<3} {device.name}{mark}  {device.detail}".rstrip())
     if not found and not console.json_lines:
         console.result("no devices; `udpconf send --test-pattern` and `--file` need none")
+
+
+def _test(console: Console, mic: str | None, speaker: str | None) -> None:
+    from udpconf.cli.device_test import SILENT_DBFS, run_test
+
+    console.say("Recording a second, then playing it.")
+    tested = run_test(mic, speaker)
+    if console.json_lines:
+        peak_dbfs = round(tested.peak_dbfs, 1) if math.isfinite(tested.peak_dbfs) else None
+        console.line({"event": "device_test", **tested._asdict(), "peak_dbfs": peak_dbfs})
+        return
+    console.result(f"{tested.microphone}: {tested.peak_dbfs:.0f} dBFS at the loudest")
+    if tested.peak_dbfs < SILENT_DBFS:
+        console.result("  That is silence: is it muted, or not plugged in?")
+    console.result(f"{tested.speaker}: played, {tested.speaker_latency_ms:.0f} ms after it took the sound")
 
 
 def cameras() -> Listing:
@@ -122,7 +154,13 @@ def sound_devices() -> Listing:
     except MissingDependencyError as error:
         return Listing([], str(error))
     found = [
-        Device(kind, device.index, device.name, f"{device.channels} channels", device.is_default)
+        Device(
+            kind,
+            device.index,
+            device.name,
+            f"{device.channels} channels, {device.default_rate_hz / 1000:g} kHz, {device.latency_us / 1000:.0f} ms",
+            device.is_default,
+        )
         for kind, listed in by_kind.items()
         for device in listed
     ]
