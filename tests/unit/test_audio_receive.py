@@ -290,6 +290,18 @@ def test_each_client_s_volume_is_heard_in_the_mix_only_and_changes_without_a_cli
     assert not room.receiver.set_volume("nobody", 1.0)
 
 
+def test_who_leaves_is_faded_out() -> None:
+    room, speaker = Room(440), FakeSpeaker()
+    room.receiver.set_speaker(speaker)
+    room.run(1 * SECOND, speaker)
+    room.receiver.remove_client("client-440")
+    room.run(3 * SECOND // 2, speaker)
+    heard = np.concatenate(speaker.played[-80:])
+    assert heard[:4800].any()
+    assert not heard[-4800:].any()
+    assert np.abs(np.diff(heard[:, 0].astype(int), 2)).max() < 150, "no click"
+
+
 def test_how_loud_a_client_is_can_be_read_and_falls_when_it_is_silent() -> None:
     room = Room(440)
     room.receiver.subscribe()

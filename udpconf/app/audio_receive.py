@@ -45,6 +45,8 @@ INBOX_MAX = 4096
 SUBSCRIPTION_BLOCKS = SECOND // PLAY_US
 # The delay that lip sync goes by is averaged over this many looks: the ring goes up and down.
 RING_SMOOTHING = 1 / 16
+# Who leaves at the same moment; whoever is one too many stops with a click.
+LEAVING_MAX = 64
 STOP_S = 1.0
 
 
@@ -99,6 +101,7 @@ class AudioReceiver:
         self._stopping = False
         self._thread = threading.Thread(target=self._run, name="udpconf sound", daemon=True)
         # --- the sound thread's own
+        self._leaving: deque[ClientSound] = deque(maxlen=LEAVING_MAX)
         self._mixer = Mixer()
         self._mute = Mute()
         self._taken_us = 0  # when the speaker last took something; written by PortAudio's thread
@@ -149,8 +152,10 @@ class AudioReceiver:
         return client is not None
 
     def remove_client(self, client_id: str) -> None:
-        """Its sound ends."""
+        """Its sound ends, in the mix without a click."""
         with self._changing:
+            if (client := self._clients.get(client_id)) is not None:
+                self._leaving.append(client)
             self._clients = {key: client for key, client in self._clients.items() if key != client_id}
 
     def handle(self, event: AudioReceived) -> None:
@@ -310,6 +315,10 @@ class AudioReceiver:
             self._sounded_us = now_us
             if audible:
                 sounding.append(AudioBlock(pcm, client_id, client.capture_us))
+                to_mix.append(client.at_volume(pcm))
+        while self._leaving:
+            client = self._leaving.popleft()
+            if everybody and (pcm := client.farewell()) is not None:
                 to_mix.append(client.at_volume(pcm))
         mixed = self._mixer.mix(to_mix) if to_mix and everybody else None
         for queue, wanted in subscribers:

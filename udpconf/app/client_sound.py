@@ -93,6 +93,15 @@ class ClientSound:
         louder: NDArray[np.float32] = block * gain[:, np.newaxis]
         return louder
 
+    def farewell(self) -> Pcm | None:
+        """The last 5 ms of who has left, fading out, so that it ends without a click; None: it was silent."""
+        if self._decoder is None or not self._heard[-1].any():
+            return None
+        if len(self._ready) < PLAY_SAMPLES:
+            made_up = self._decoder.conceal().reshape(FRAME_SAMPLES, -1)
+            self._ready = np.concatenate((self._ready, made_up))
+        return crossfade(self._ready[:PLAY_SAMPLES], np.zeros((PLAY_SAMPLES, 1), np.int16))
+
     def _pop(self, now_us: int, ahead_us: int, *, audible: bool, early: bool = False) -> bool:
         ready_us = len(self._ready) * SECOND // SAMPLE_RATE
         frame = self.buffer.pop(now_us, ahead_us + ready_us, early=early)

@@ -176,6 +176,8 @@ class Server:
             delay_us, sound_us = self._video_delay_us.get(client_id), self._sound.audio_delay_us(client_id)
             stats.video_delay_ms = None if delay_us is None else delay_us / MS
             stats.audio_delay_ms = None if sound_us is None else sound_us / MS
+            if delay_us is not None and sound_us is not None:
+                stats.sound_after_picture_ms = (sound_us - delay_us) / MS
             sound = self._sound.counts(client_id)
             stats.audio_level = self._sound.level(client_id)
             stats.audio_frames_concealed = sound.lost + sound.stretched if sound is not None else 0

@@ -124,6 +124,7 @@ class ClientStats:
     audio_level: float = 0.0  # of full scale
     audio_delay_ms: float | None = None
     video_delay_ms: float | None = None
+    sound_after_picture_ms: float | None = None  # the difference of the two
     extra: dict[str, float] = field(default_factory=dict)
 
 
