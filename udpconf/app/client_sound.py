@@ -4,6 +4,8 @@ Frames come from the jitter buffer when they are due, are decoded, resampled by 
 differ by, and made longer or shorter at the same pitch when the buffer wishes so; what is left over from the last 5 ms comes first.
 """
 
+from collections import deque
+
 import numpy as np
 from numpy.typing import NDArray
 
@@ -27,6 +29,8 @@ from udpconf.proto.drift import DriftControl
 Pcm = NDArray[np.int16]
 
 PLAY_SAMPLES = SAMPLE_RATE * PLAY_US // SECOND
+# The longest period may be repeated.
+HEARD_BLOCKS = -(-LAG_MAX // PLAY_SAMPLES)
 # The meter falls by 20 dB in a third of a second, as a peak programme meter's needle does.
 LEVEL_FALL = 0.966
 # To leave out any period, so much sound is needed.
@@ -56,8 +60,9 @@ class ClientSound:
         self._decoder: OpusDecoder | None = None  # not made until somebody wants to hear
         self._drift = DriftControl()
         self._resampler = Resampler(1)
-        self._heard: Pcm = np.zeros((LAG_MAX, 1), np.int16)  # what was played last
-        self._ready: Pcm = self._heard[:0]
+        silence = np.zeros((PLAY_SAMPLES, 1), np.int16)
+        self._heard: deque[Pcm] = deque([silence] * HEARD_BLOCKS, maxlen=HEARD_BLOCKS)  # what was played last
+        self._ready: Pcm = silence[:0]
         self._ready_capture_us = 0
 
     def play(self, now_us: int, ahead_us: int, *, audible: bool) -> Pcm | None:
@@ -78,10 +83,9 @@ class ClientSound:
         self._ready_capture_us += PLAY_US
         block = self._ready[:PLAY_SAMPLES]
         self._ready = self._ready[PLAY_SAMPLES:]
-        self._heard = np.concatenate((self._heard, block))[-LAG_MAX:]
         if len(block) < PLAY_SAMPLES:  # the end of what there was
             block = np.concatenate((block, np.zeros((PLAY_SAMPLES - len(block), 1), np.int16)))
-        self.level = max(self.level, peak_of(block) / FULL_SCALE)
+        self._heard.append(block)
         return block
 
     def at_volume(self, block: Pcm) -> NDArray[np.float32] | Pcm:
@@ -95,7 +99,7 @@ class ClientSound:
 
     def farewell(self) -> Pcm | None:
         """The last 5 ms of who has left, fading out, so that it ends without a click; None: it was silent."""
-        if self._decoder is None or not self._heard[-1].any():
+        if self._decoder is None or not self._heard[-1][-1].any():
             return None
         if len(self._ready) < PLAY_SAMPLES:
             made_up = self._decoder.conceal().reshape(FRAME_SAMPLES, -1)
@@ -115,6 +119,7 @@ class ClientSound:
             if frame.data is not None:
                 self._resampler.wanted = self._drift.update(self.buffer.astray_us)
             pcm = self._resampler.resample(self._decode(frame, skipped))
+            self.level = max(self.level, peak_of(pcm) / FULL_SCALE)
         else:
             pcm = np.zeros((FRAME_SAMPLES, 1), np.int16)
         self._ready = np.concatenate((self._ready, pcm)) if len(self._ready) else pcm
@@ -137,8 +142,8 @@ class ClientSound:
             self.buffer.handle_stretch(changed.added * SECOND // SAMPLE_RATE)
 
     def _changed(self, *, longer: bool, samples: int) -> Stretched:
-        sound = np.concatenate((self._heard, self._ready))
-        return (lengthen if longer else shorten)(sound, len(self._heard), samples)
+        sound = np.concatenate((*self._heard, self._ready))
+        return (lengthen if longer else shorten)(sound, HEARD_BLOCKS * PLAY_SAMPLES, samples)
 
     def _decode(self, frame: OpusFrame, skipped: list[OpusFrame]) -> Pcm:
         """int16[480, 1] for this frame. A frame that was left out goes over into this one, so that nothing clicks."""
