@@ -228,6 +228,9 @@ class NetworkThread(Generic[P, E]):
         except (OSError, ValueError):
             ready = ()  # a socket was closed by the one who drove while we waited
         with self._driving:
+            if not ready:
+                # Woken by the time, perhaps late: what came meanwhile came before what the core does now.
+                ready = _readable(self._fds, 0)
             self._handle(ready)
             self._sockets_changed = False
             self._waiting_until_us = self._due_us()
