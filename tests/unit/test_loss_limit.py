@@ -24,6 +24,27 @@ def test_a_policer_s_rate_is_found_within_two_seconds_and_kept(bps: float) -> No
     assert 0.8 * bps < bps_of(sent, 10) < 1.05 * bps
 
 
+def test_whatever_answers_requests_between_the_pictures() -> None:
+    road = Road(100e6)
+    road.answers = 3
+    road.policer_bps = 3e6
+    road.frames(2, WANT_BPS)
+    sent, received = road.number, road.received
+    road.frames(10, WANT_BPS)
+    assert road.received - received > 0.85 * (road.number - sent)
+
+
+@pytest.mark.parametrize(("bps", "bucket_bytes"), [(10e6, 60_000), (30e6, 125_000)])
+def test_when_pictures_leave_in_several_bursts(bps: float, bucket_bytes: float) -> None:
+    road = Road(1e9, ceiling_kbps=int(4 * bps / 1000))
+    road.policer_bps, road.bucket_bytes = bps, bucket_bytes
+    road.frames(2, 3 * bps)
+    sent, received = road.number, road.received
+    road.frames(10, 3 * bps)
+    assert 0.9 * bps < (road.number - sent) * PACKET_BYTES * 8 / 10 < 1.1 * bps
+    assert road.received - received > 0.95 * (road.number - sent)
+
+
 def test_on_a_path_that_loses_by_itself_as_well() -> None:
     rng = random.Random(3)
     road = Road(100e6)

@@ -12,14 +12,14 @@ def drain(pacer: Pacer, now_us: int) -> int:
 
 def test_an_ordinary_frame_leaves_at_once() -> None:
     pacer = Pacer(4000)
-    pacer.push([DATAGRAM] * 11)
+    pacer.push(0, [DATAGRAM] * 11)
     assert drain(pacer, 0) == 11
     assert pacer.poll_timeout() is None
 
 
 def test_a_large_frame_leaves_at_the_pace_with_few_wake_ups() -> None:
     pacer = Pacer(4000)
-    pacer.push([DATAGRAM] * 1000)
+    pacer.push(0, [DATAGRAM] * 1000)
     now_us, sent, turns = 0, 0, 0
     while sent < 1000:
         sent += drain(pacer, now_us)
@@ -32,7 +32,7 @@ def test_a_large_frame_leaves_at_the_pace_with_few_wake_ups() -> None:
 
 def test_a_higher_ceiling_makes_a_higher_pace() -> None:
     pacer = Pacer(100_000)
-    pacer.push([DATAGRAM] * 1000)
+    pacer.push(0, [DATAGRAM] * 1000)
     drain(pacer, 0)
     assert drain(pacer, 8_000) == 32  # a whole burst again within 8 ms
 
@@ -40,20 +40,30 @@ def test_a_higher_ceiling_makes_a_higher_pace() -> None:
 def test_when_full_the_oldest_frame_that_has_not_begun_goes_whole() -> None:
     pacer = Pacer(4000)
     frames = [[bytes([number]) * 1200] * (FRAME_MAX_BYTES // 1200 * 3 // 4) for number in range(3)]
-    pacer.push(frames[0])
-    left = {datagram[0] for datagram in pacer.poll(0)}
+    pacer.push(0, frames[0])
+    left = {due.plaintext[0] for due in pacer.poll(0)}
     assert left == {0}
-    pacer.push(frames[1])
-    pacer.push(frames[2])
+    pacer.push(1, frames[1])
+    pacer.push(2, frames[2])
     assert pacer.frames_dropped == 1
     while (at_us := pacer.poll_timeout()) is not None:
-        left |= {datagram[0] for datagram in pacer.poll(at_us)}
+        left |= {due.plaintext[0] for due in pacer.poll(at_us)}
     assert left == {0, 2}
 
 
 def test_nothing_is_owed_after_a_pause() -> None:
     pacer = Pacer(4000)
-    pacer.push([DATAGRAM])
+    pacer.push(0, [DATAGRAM])
     drain(pacer, 0)
-    pacer.push([DATAGRAM] * 100)
+    pacer.push(0, [DATAGRAM] * 100)
     assert drain(pacer, 10 * SECOND) <= BURST_BYTES // len(DATAGRAM) + 1
+
+
+def test_each_datagram_says_with_which_picture_it_leaves_and_answers_leave_with_none() -> None:
+    pacer = Pacer(4000)
+    pacer.push(7, [b"a", b"b"])
+    pacer.push(8, [b"c"])
+    pacer.push_first([b"!"])
+    assert pacer.poll(0) == [(None, b"!"), (7, b"a"), (7, b"b"), (8, b"c")]
+    assert pacer.idle
+    assert pacer.waiting_bytes == 0

@@ -9,6 +9,7 @@ has not begun goes, whole: half a frame helps nobody.
 
 from collections import deque
 from collections.abc import Iterable
+from typing import NamedTuple
 
 from udpconf.limits import DATAGRAM_DEFAULT_BYTES, FRAME_MAX_BYTES, MS, SECOND
 
@@ -27,6 +28,13 @@ QUEUE_MAX_BYTES = 2 * FRAME_MAX_BYTES
 QUEUE_MAX_US = 200 * MS
 
 
+class Due(NamedTuple):
+    """A datagram whose time has come."""
+
+    frame_id: int | None  # it leaves with this picture; None: it repairs an earlier one
+    plaintext: bytes
+
+
 class Pacer:
     """A queue of frames, drained as a token bucket fills. Holds plaintexts; they are sealed when they leave."""
 
@@ -35,7 +43,7 @@ class Pacer:
             max(RATE_MIN_BPS, max_bitrate_kbps * 1000 * CEILING_MULTIPLE)
         )
         self._burst_bytes = float(BURST_BYTES)
-        self._frames: deque[deque[bytes]] = deque()
+        self._frames: deque[tuple[int, deque[bytes]]] = deque()
         self._first: deque[bytes] = deque()
         self._begun = False  # the head frame has sent something
         self._queued_bytes = 0
@@ -51,19 +59,19 @@ class Pacer:
             burst_bytes = max(PATH_BURST_MIN_BYTES, rate_bps / 8 * PATH_BURST_US / SECOND)
             self._burst_bytes = min(BURST_BYTES, burst_bytes)
 
-    def push(self, plaintexts: Iterable[bytes]) -> None:
+    def push(self, frame_id: int, plaintexts: Iterable[bytes]) -> None:
         frame = deque(plaintexts)
-        self._frames.append(frame)
+        self._frames.append((frame_id, frame))
         self._queued_bytes += sum(map(len, frame))
         while self._is_full() and len(self._frames) > 1 + self._begun:
             victim = self._frames[1] if self._begun else self._frames[0]
             self._frames.remove(victim)
-            self._queued_bytes -= sum(map(len, victim))
+            self._queued_bytes -= sum(map(len, victim[1]))
             self.frames_dropped += 1
 
     def _is_full(self) -> bool:
         """Whoever is last would wait too long for the others, or all are too much to keep."""
-        before_bytes = self._queued_bytes - sum(map(len, self._frames[-1]))
+        before_bytes = self._queued_bytes - sum(map(len, self._frames[-1][1]))
         wait_us = before_bytes * 8 * SECOND / self._rate_bps
         return self._queued_bytes > QUEUE_MAX_BYTES or wait_us > QUEUE_MAX_US
 
@@ -85,9 +93,9 @@ class Pacer:
     def idle(self) -> bool:
         return not self._frames and not self._first
 
-    def poll(self, now_us: int) -> list[bytes]:
+    def poll(self, now_us: int) -> list[Due]:
         """The datagrams whose time has come."""
-        due: list[bytes] = []
+        due: list[Due] = []
         if self.idle:
             return due
         credit_bytes = self._credit_bytes
@@ -97,19 +105,18 @@ class Pacer:
         self._credited_us = now_us
         while self._first and credit_bytes > 0:
             credit_bytes -= len(self._first[0])
-            due.append(self._first.popleft())
-        repaired_bytes = sum(map(len, due))
+            due.append(Due(None, self._first.popleft()))
         while self._frames and credit_bytes > 0:
-            frame = self._frames[0]
+            frame_id, frame = self._frames[0]
             while frame and credit_bytes > 0:
                 plaintext = frame.popleft()
                 credit_bytes -= len(plaintext)
-                due.append(plaintext)
+                self._queued_bytes -= len(plaintext)
+                due.append(Due(frame_id, plaintext))
             self._begun = bool(frame)
             if not frame:
                 self._frames.popleft()
         self._credit_bytes = credit_bytes
-        self._queued_bytes -= sum(map(len, due)) - repaired_bytes
         return due
 
     def poll_timeout(self) -> int | None:

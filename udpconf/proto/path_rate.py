@@ -18,11 +18,13 @@ carried since:
 """
 
 from collections import deque
+from collections.abc import Sequence
 from math import log
 from typing import NamedTuple
 
 from udpconf.limits import MS, SECOND
 from udpconf.proto.loss_limit import LossLimit
+from udpconf.proto.sent_packets import Place, SentPackets
 from udpconf.wire.frames import Train
 
 # Of the rate that is measured, so much is used: what is left lets a queue drain.
@@ -72,34 +74,16 @@ LEAST_DELAY_US = 10 * SECOND
 BESIDE_US = 500 * MS
 # For pictures, whatever sound takes: some every few seconds.
 LEAST_BPS = 10_000.0
-# Batches of packets remembered: 10 s of 30 pictures with a repair each.
-SENT_MAX = 600
 ARRIVED_US = 300 * MS
 ARRIVED_MIN_US = 80 * MS
 ARRIVALS_MAX = 64
-
-
-class _Batch(NamedTuple):
-    first_number: int
-    packets: int
-    sent_us: int
-    bytes_before: int
-    size_bytes: int
-
-
-class _Place(NamedTuple):
-    """A packet's."""
-
-    number: int
-    sent_us: int
-    bytes_through: int  # of all that was sent, this packet included
 
 
 class _Told(NamedTuple):
     """How much of a train has been made samples of."""
 
     train: int  # its first number
-    last: _Place
+    last: Place
     last_us: int
     packets: int
 
@@ -113,13 +97,12 @@ class PathRate:
 
     def __init__(self, max_bitrate_kbps: float) -> None:
         self._max_bps = max_bitrate_kbps * 1000.0
-        self._sent: deque[_Batch] = deque(maxlen=SENT_MAX)
-        self._sent_bytes = 0
+        self._sent = SentPackets()
         self._reference: int | None = None  # the first delay seen; the clocks' offset is in all of them
         self._least: deque[tuple[int, int]] = deque()  # (when, delay), both growing: the first is the least
-        self._last: _Place | None = None  # of the newest packet that is known to have come
+        self._last: Place | None = None  # of the newest packet that is known to have come
         self._last_queue_us = 0
-        self._told = _Told(-1, _Place(-1, 0, 0), 0, 0)
+        self._told = _Told(-1, Place(-1, 0, 0), 0, 0)
         self._arrived: deque[tuple[int, int]] = deque(
             maxlen=ARRIVALS_MAX
         )  # (when it came, on our clock; bytes through it)
@@ -139,14 +122,15 @@ class PathRate:
 
     # --- inputs ---
 
-    def handle_sent(self, now_us: int, first_number: int, packets: int, size_bytes: int) -> None:
-        """Packets left, IP headers included, in one go."""
-        self._sent.append(_Batch(first_number, packets, now_us, self._sent_bytes, size_bytes))
-        self._sent_bytes += size_bytes
+    def handle_sent(
+        self, now_us: int, first_number: int, frame_ids: Sequence[int | None], size_bytes: int
+    ) -> None:
+        """Packets left, IP headers included, in one go: each with this picture or, None, in answer to a request."""
+        self._sent.handle_sent(now_us, first_number, frame_ids, size_bytes)
 
     def handle_train(self, now_us: int, train: Train) -> None:
         """The server told how a train came. What cannot be, or is old, is ignored."""
-        first, last = self._place(train.first_number), self._place(train.last_number)
+        first, last = self._sent.place(train.first_number), self._sent.place(train.last_number)
         if first is None or last is None or last.number < first.number:
             return
         self._look_between(now_us, train)
@@ -189,7 +173,7 @@ class PathRate:
 
     def handle_totals(self, now_us: int, received: int, lost: int) -> None:
         """So many packets of the session have come, and so many not."""
-        place = self._place(_low32(received + lost - 1))
+        place = self._sent.place(_low32(received + lost - 1))
         if place is not None:
             self._through_bytes = max(self._through_bytes, place.bytes_through)
         self._loss_limit.handle_totals(now_us, self._through_bytes, received, lost)
@@ -217,55 +201,32 @@ class PathRate:
         if bps is None or last is None:
             return 0
         carried = bps * (now_us - last.sent_us - self._last_queue_us) / (8 * SECOND)
-        waiting_bytes = self._sent_bytes - max(last.bytes_through + carried, self._through_bytes)
+        waiting_bytes = self._sent.total_bytes - max(last.bytes_through + carried, self._through_bytes)
         return int(max(0.0, waiting_bytes) * 8 * SECOND / bps)
 
     # --- inside ---
 
     @property
     def _limit_bps(self) -> float:
+        # Each is read once: the application's thread asks, and the network's may set it to None meanwhile.
+        carries_bps, cut_bps, loss_bps = self.carries_bps, self._cut_bps, self._loss_limit.bps
         bps = self._max_bps
-        if self.carries_bps is not None:
-            bps = min(bps, USE * self.carries_bps)
-        if self._cut_bps is not None:
-            bps = min(bps, self._cut_bps)
-        return bps if self._loss_limit.bps is None else min(bps, self._loss_limit.bps)
-
-    def _place(self, number_low32: int) -> _Place | None:
-        batch = self._batch(number_low32)
-        if batch is None:
-            return None
-        nth = _low32(number_low32 - batch.first_number)
-        through = batch.bytes_before + batch.size_bytes * (nth + 1) // batch.packets
-        return _Place(batch.first_number + nth, batch.sent_us, through)
-
-    def _batch(self, number_low32: int) -> _Batch | None:
-        if not self._sent:
-            return None
-        newest = self._sent[-1].first_number + self._sent[-1].packets - 1
-        number = newest - _low32(newest - number_low32)
-        for batch in reversed(self._sent):
-            if number >= batch.first_number:
-                return (
-                    batch if number < batch.first_number + batch.packets else None
-                )  # sent for something else
-        return None
+        if carries_bps is not None:
+            bps = min(bps, USE * carries_bps)
+        if cut_bps is not None:
+            bps = min(bps, cut_bps)
+        return bps if loss_bps is None else min(bps, loss_bps)
 
     def _look_between(self, now_us: int, train: Train) -> None:
-        """Tell what is missing between this picture and the next one, if it lies between what left in two goes."""
+        """Tell what is missing at the end of this picture and at the beginning of the one that came next."""
         if train.next_number in (train.last_number, train.last_number + 1):
             return
-        last, following = self._batch(train.last_number), self._batch(train.next_number)
-        if last is None or following is None:
+        last, following = self._sent.picture(train.last_number), self._sent.picture(train.next_number)
+        if last is None or following is None or max(last.packets, following.packets) < TRAIN_PACKETS_MIN:
             return
-        end = last.first_number + last.packets
+        tail = _low32(last.last_number - train.last_number) > 0
         head = _low32(train.next_number - following.first_number) > 0
-        tail = _low32(end - 1 - train.last_number) > 0
-        if (
-            following.first_number == end
-            and max(last.packets, following.packets) >= TRAIN_PACKETS_MIN
-            and (head or tail)
-        ):
+        if tail or head:
             self._loss_limit.handle_gap(now_us, tail=tail, head=head)
 
     def _queue_found(self, now_us: int, delay_low32: int) -> int:

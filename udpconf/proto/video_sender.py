@@ -97,7 +97,7 @@ class VideoSender:
             few = encoded.coded_size < FEW_DATAGRAMS * DATAGRAM_MAX_BYTES and not rounds
         self.small_datagrams = few and loss[0] >= SMALL_DATAGRAMS_LOSS
         self._totals.frame_queued(data, parity)
-        self._pacer.push(map(encode_video, (*data, *parity)))
+        self._pacer.push(frame_id, map(encode_video, (*data, *parity)))
         if self._recovery:
             self._keep(frame_id, _SentFrame(data, parity))
 
@@ -149,14 +149,14 @@ class VideoSender:
     def poll(self, now_us: int, session: Session) -> list[bytes]:
         """The datagrams whose time has come, sealed."""
         self._pacer.set_path_rate(self.path.carries_bps)
-        plaintexts = self._pacer.poll(now_us)
-        if not plaintexts:
-            return plaintexts
-        self._totals.shards_sent(plaintexts)
+        due = self._pacer.poll(now_us)
+        if not due:
+            return []
+        self._totals.shards_sent([plaintext for _, plaintext in due])
         first_number = session.main_next
-        datagrams = [session.seal(Channel.MAIN, plaintext) for plaintext in plaintexts]
+        datagrams = [session.seal(Channel.MAIN, plaintext) for _, plaintext in due]
         size_bytes = sum(map(len, datagrams)) + IP_UDP_BYTES * len(datagrams)
-        self.path.handle_sent(now_us, first_number, len(datagrams), size_bytes)
+        self.path.handle_sent(now_us, first_number, [frame_id for frame_id, _ in due], size_bytes)
         return datagrams
 
     def poll_timeout(self) -> int | None:
