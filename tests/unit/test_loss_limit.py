@@ -4,7 +4,7 @@ import random
 
 import pytest
 
-from tests.road import PACKET_BYTES, Road
+from tests.road import CEILING_KBPS, PACKET_BYTES, Road
 from udpconf.limits import MS, SECOND
 from udpconf.proto.loss_limit import VOTES, LossLimit
 
@@ -45,23 +45,36 @@ def test_when_pictures_leave_in_several_bursts(bps: float, bucket_bytes: float) 
     assert road.received - received > 0.95 * (road.number - sent)
 
 
-def test_on_a_path_that_loses_by_itself_as_well() -> None:
+@pytest.mark.parametrize("share", [0.02, 0.1])
+def test_on_a_path_that_loses_by_itself_as_well(share: float) -> None:
     rng = random.Random(3)
     road = Road(100e6)
     road.policer_bps = 2e6
-    road.loss = lambda: rng.random() < 0.02
+    road.loss = lambda: rng.random() < share
     road.frames(4, WANT_BPS)
     assert bps_of(road.frames(10, WANT_BPS), 10) < 2.4e6
+
+
+@pytest.mark.parametrize(("fps", "seconds"), [(1, 10), (2, 6), (5, 3)])
+def test_of_few_pictures_a_second(fps: int, seconds: int) -> None:
+    road = Road(100e6)
+    road.policer_bps, road.bucket_bytes = 2e6, 120_000
+    road.frames(seconds, 5.5e6, fps)
+    sent, received = road.number, road.received
+    road.frames(30, 5.5e6, fps)
+    assert road.received - received > 0.95 * (road.number - sent)
 
 
 def test_when_the_policer_goes_the_limit_goes() -> None:
     road = Road(100e6)
     road.policer_bps = 3e6
-    road.frames(3, WANT_BPS)
+    road.frames(10, WANT_BPS)
     assert road.path.target_bps(road.now_us) < 3.5e6
     road.policer_bps = None
-    road.frames(15, WANT_BPS)
-    assert road.path.target_bps(road.now_us) > WANT_BPS
+    road.frames(4, WANT_BPS)
+    assert bps_of(road.frames(1, WANT_BPS), 1) > 0.9 * WANT_BPS
+    road.frames(2, WANT_BPS)
+    assert road.path.target_bps(road.now_us) == CEILING_KBPS * 1000
 
 
 @pytest.mark.parametrize("seed", range(5))
@@ -90,12 +103,43 @@ def test_nor_do_bursts(seed: int) -> None:
     assert bps_of(sent, 20) > 0.95 * 10 * 30 * PACKET_BYTES * 8
 
 
+@pytest.mark.parametrize("seed", range(5))
+@pytest.mark.parametrize("share", [0.05, 0.3])
+def test_a_radio_s_loss_does_not_starve_who_uses_all_that_may_be_sent(share: float, seed: int) -> None:
+    rng = random.Random(seed)
+    road = Road(100e6)
+    road.loss = lambda: rng.random() < share
+    sent = road.frames(30)
+    assert bps_of(sent, 30) > 0.85 * CEILING_KBPS * 1000
+    assert min(bps_of(sent[start : start + 30], 1) for start in range(0, 900, 30)) > 0.5 * CEILING_KBPS * 1000
+
+
+@pytest.mark.parametrize("seed", range(5))
+def test_who_sends_little_is_not_taken_at_his_word_by_chance(seed: int) -> None:
+    rng = random.Random(seed)
+    limit = LossLimit(8e6)
+    for nth in range(5000):  # a quiet scene of 1.2 Mbit/s, 5 % of it lost: 28 minutes of votes
+        now_us = nth * SECOND // 3
+        limit.handle_totals(now_us, 50_000 * nth, 43 * nth, 2 * nth, 33 * MS)
+        tail = rng.random() < 0.5
+        limit.handle_gap(now_us, 8e6, tail=tail, head=not tail)
+        assert limit.bps is None
+
+
+def test_losses_that_are_far_apart_are_no_congestion() -> None:
+    limit = LossLimit(8e6)
+    for nth in range(100):
+        limit.handle_totals(nth * 6 * SECOND, 6_000_000 * nth, 5000 * nth, nth, 33 * MS)
+        limit.handle_gap(nth * 6 * SECOND, 8e6, tail=True, head=False)
+    assert limit.bps is None
+
+
 def test_votes_that_nothing_is_known_of_yet_limit_nothing() -> None:
-    limit = LossLimit()
+    limit = LossLimit(8e6)
     for nth in range(2 * VOTES):
-        limit.handle_gap(nth * 50 * MS, tail=True, head=False)
+        limit.handle_gap(nth * 50 * MS, 8e6, tail=True, head=False)
     assert limit.bps is None
     for nth in range(5):
-        limit.handle_totals(SECOND + nth * 200 * MS, 100_000 * nth, 100 * nth, 0)
-    limit.handle_gap(2 * SECOND, tail=True, head=False)
+        limit.handle_totals(SECOND + nth * 200 * MS, 100_000 * nth, 100 * nth, 0, 33 * MS)
+    limit.handle_gap(2 * SECOND, 8e6, tail=True, head=False)
     assert limit.bps is not None

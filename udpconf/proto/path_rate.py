@@ -113,7 +113,7 @@ class PathRate:
         self._cut_bps: float | None = None  # after a queue that they did not foresee
         self._cut_us = self._moved_us = 0
         self._trust_after_us = TRUST_AGAIN_US[0]
-        self._loss_limit = LossLimit()
+        self._loss_limit = LossLimit(self._max_bps)
         self._beside_bps, self._beside_us = 0.0, 0
         self._queue_min_us = float(QUEUE_MIN_US)
         self._queued_train: int | None = None  # the train that found a queue
@@ -176,7 +176,8 @@ class PathRate:
         place = self._sent.place(_low32(received + lost - 1))
         if place is not None:
             self._through_bytes = max(self._through_bytes, place.bytes_through)
-        self._loss_limit.handle_totals(now_us, self._through_bytes, received, lost)
+        interval_us = self._sent.picture_interval_us
+        self._loss_limit.handle_totals(now_us, self._through_bytes, received, lost, interval_us)
 
     def handle_sent_beside(self, now_us: int, size_bytes: int) -> None:
         """Sound left: what it takes of a narrow path is not there for pictures."""
@@ -227,7 +228,7 @@ class PathRate:
         tail = _low32(last.last_number - train.last_number) > 0
         head = _low32(train.next_number - following.first_number) > 0
         if tail or head:
-            self._loss_limit.handle_gap(now_us, tail=tail, head=head)
+            self._loss_limit.handle_gap(now_us, self._limit_bps, tail=tail, head=head)
 
     def _queue_found(self, now_us: int, delay_low32: int) -> int:
         """How much longer a packet took than the one that took the least."""
