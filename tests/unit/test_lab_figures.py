@@ -260,3 +260,18 @@ def test_compressed_bytes_are_those_that_arrived_while_it_was_measured(run: Made
     for number in range(FRAMES.stop):
         run.show(number, capture_us(number) + 10 * MS, size=12_500)
     assert run.figures()["picture_kbps"] == pytest.approx(12_500 * 8 / 1000 * FPS, abs=0.1)
+
+
+def test_bytes_above_the_media_are_those_of_both_directions_without_ip_and_sound(run: MadeUpRun) -> None:
+    for number in FRAMES:
+        # What came of the ones with holes is no measure of a picture.
+        size = 500 if number % 2 else 1000
+        run.show(number, capture_us(number) + 10 * MS, fresh=0.5 if number % 2 else 1.0, size=size)
+    times = [capture_us(number) + 1 for number in FRAMES]
+    run.up = link(
+        *[(at_us, at_us + 5 * MS, 1128) for at_us in times], *[(at_us, None, 200) for at_us in times]
+    )
+    run.down = link(*[(at_us, at_us + 5 * MS, 78) for at_us in times])
+    line = run.figures()
+    # The last frame's packets leave after the last capture, with which the window ends.
+    assert line["bytes_above_media"] == pytest.approx(59 * (1100 + 50) / (60 * 1000) - 1, abs=1e-4)

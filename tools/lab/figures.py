@@ -14,7 +14,7 @@ from numpy.typing import NDArray
 
 from tools.lab import barcode, chirp, quality
 from tools.lab.ideal import SentFrame, ideal_us, with_parity
-from tools.lab.link_log import CONTROL, KINDS, NEVER, Packets, read_link_log
+from tools.lab.link_log import CONTROL, KINDS, NEVER, SOUND, Packets, read_link_log
 from tools.lab.plan import FPS, WARM_UP_S, Plan
 from udpconf.proto.path_mtu import PROBE_SIZES
 
@@ -218,20 +218,39 @@ def _wire(notes: RunNotes, forward: Ints) -> dict[str, Any]:
     seconds = (notes.to_us - notes.from_us) / 1e6
     total = np.zeros(len(KINDS))
     lost = sent = 0
+    video_payload_bytes = 0
     for packets, kinds in (
         (notes.up, forward),
         (notes.down, notes.down.kinds(notes.plan.program, forward=False)),
     ):
         inside = (packets.sent_us >= notes.from_us) & (packets.sent_us <= notes.to_us)
         total += np.bincount(kinds[inside], weights=packets.size[inside], minlength=len(KINDS))
+        video = inside & (kinds != SOUND)
+        video_payload_bytes += int(packets.size[video].sum()) - IP_UDP_BYTES * int(video.sum())
         sent += int(inside.sum())
         lost += int((packets.due_us[inside] == NEVER).sum())
     return {
         **{f"wire_{kind}_kbps": _rounded(total[n] * 8 / 1000 / seconds, 1) for n, kind in enumerate(KINDS)},
+        "bytes_above_media": _bytes_above_media(notes, video_payload_bytes),
         "second_max_kbps": _rounded(_fullest_second_kbps(notes.up), 1),
         "link_packets": sent,
         "link_loss": _rounded(lost / max(1, sent), 4),
     }
+
+
+def _bytes_above_media(notes: RunNotes, video_payload_bytes: int) -> float | None:
+    """What was sent for pictures over what their compressed data has, less one; of udpconf, which tells how much that is.
+
+    The pictures that came whole tell what one has on average; those that came with holes are as large.
+    """
+    whole = [frame.row for frame in notes.in_window() if notes.received["complete"][frame.row]]
+    if notes.plan.program != "udpconf" or not whole:
+        return None
+    left_out = ("frames_skipped_ceiling", "frames_skipped_path", "frames_dropped")
+    sent_share = 1 - sum(notes.sent_counters.get(name, 0) for name in left_out) / notes.plan.frames
+    sent = len(notes.measured) * sent_share
+    media_bytes = sent * float(notes.received["coded_bytes"][whole].mean())
+    return _rounded(video_payload_bytes / media_bytes - 1, 4) if media_bytes else None
 
 
 def _fullest_second_kbps(packets: Packets) -> float:
