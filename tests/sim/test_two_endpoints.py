@@ -13,6 +13,7 @@ from udpconf.limits import MS, SECOND
 from udpconf.proto.client_config import ClientConfig
 from udpconf.proto.events import ClientJoined, ClientLeft, Connected, Disconnected, Failed
 from udpconf.proto.server import ServerConfig
+from udpconf.proto.session import Session
 from udpconf.wire.frames import Feedback
 
 
@@ -106,9 +107,9 @@ def test_feedback_comes_five_times_a_second_while_there_is_video_and_then_no_mor
     reports: list[int] = []
     take = peer.endpoint._totals.handle_feedback
 
-    def watched(now_us: int, feedback: Feedback) -> None:
+    def watched(now_us: int, feedback: Feedback, session: Session) -> None:
         reports.append(feedback.frames_whole)
-        take(now_us, feedback)
+        take(now_us, feedback, session)
 
     peer.endpoint._totals.handle_feedback = watched  # type: ignore[method-assign]
     conversation.stream(peer, seconds=5)

@@ -10,8 +10,9 @@ from udpconf.frames import Codec, EncodedFrame, FrameDescription, Segment, Subsa
 from udpconf.proto.erasure_code import ErasureCode
 from udpconf.proto.jitter_buffer import JitterBuffer
 from udpconf.proto.packetizer import packetize
-from udpconf.proto.parity import frame_parity, parity_shards
+from udpconf.proto.parity import FrameParity, parity_shards
 from udpconf.proto.reassembly import OpenFrame, ReassemblyBudget, ShardFate, StreamBudget
+from udpconf.proto.redundancy import parity_wanted
 from udpconf.wire.envelope import MalformedPacket
 from udpconf.wire.frames import (
     SHARD_PAYLOAD_BYTES,
@@ -154,7 +155,7 @@ def test_a_frame_as_large_as_they_may_be_recovers_all_that_it_lost() -> None:
     segments = tuple(Segment(n, 1, bytes([n % 256]) * 900) for n in range(description.interval_count))
     data = packetize(EncodedFrame(description, segments, 0), 0)
     rng = random.Random(1)
-    came = [shard for shard in data + frame_parity(CODE, data, 0.2, 1.0) if rng.random() > 0.15]
+    came = [shard for shard in data + FrameParity(CODE).of_frame(data, 0.2, 1.0) if rng.random() > 0.15]
     frame, fates = take(came)
     assert ShardFate.REFUSED not in fates
     assert frame.complete
@@ -164,7 +165,7 @@ def test_the_blocks_of_a_large_frame_share_a_long_run_of_losses_and_have_the_par
     data = packetize(picture_of_rows(0, 0, 270), 0)
     blocks, loss, burst = data[0].blocks, 0.05, 20.0
     assert blocks == 3
-    shards = data + frame_parity(CODE, data, loss, burst)
+    shards = data + FrameParity(CODE).of_frame(data, loss, burst)
     path = loss_model(loss, burst)
     rng, state = random.Random(1), None
     fresh = 0.0
@@ -178,3 +179,22 @@ def test_the_blocks_of_a_large_frame_share_a_long_run_of_losses_and_have_the_par
             of_block = [gone for gone, shard in zip(lost, shards, strict=True) if shard.block == block]
             fresh += 1 if sum(of_block) <= len(of_block) - k else 1 - sum(of_block[:k]) / k
     assert fresh / (300 * blocks) > 0.975  # 0.95 without parity
+
+
+def test_fractions_of_a_shard_add_up_over_frames() -> None:
+    data, loss = shards_of(), 0.15
+    wanted = parity_wanted(len(data), loss)
+    assert 0.1 < wanted % 1 < 0.9
+    parity = FrameParity(CODE)
+    counts = [len(parity.of_frame(data, loss, 1.0)) for _ in range(50)]
+    assert set(counts) == {int(wanted), int(wanted) + 1}
+    assert sum(counts) == pytest.approx(50 * wanted, abs=1)
+
+
+def test_what_is_owed_is_forgotten_where_nothing_is_lost() -> None:
+    data = shards_of()
+    parity = FrameParity(CODE)
+    for _ in range(20):
+        parity.of_frame(data, 0.03, 1.0)
+        assert not parity.of_frame(data, 0.0, 1.0)
+    assert len(parity.of_frame(data, 0.03, 1.0)) == int(parity_wanted(len(data), 0.03))

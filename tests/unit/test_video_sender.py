@@ -43,12 +43,15 @@ class Sending:
 
     def loses(self, share: float) -> None:
         """The server says so."""
-        self.totals.handle_feedback(self.now_us, Feedback(0, 0, 0, 0, 0, 0, 0, 30 * MS, 0, 0, 0, 0))
+        self.totals.handle_feedback(
+            self.now_us, Feedback(0, 0, 0, 0, 0, 0, 0, 30 * MS, 0, 0, 0, 0), self.session
+        )
         lost = int(10_000 * share)
         self.now_us += 200 * MS
         self.totals.handle_feedback(
             self.now_us,
             Feedback(10_000 - lost, lost, int(lost * (1 - share)), 0, 0, 0, 0, 30 * MS, 0, 0, 0, 0),
+            self.session,
         )
 
     def arrives_at(self, bps: int) -> None:

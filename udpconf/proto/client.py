@@ -143,7 +143,7 @@ class ClientEndpoint:
             elif isinstance(frame, AudioBound):
                 self._binding.handle_bound(frame)
             elif isinstance(frame, Feedback):
-                self._totals.handle_feedback(now_us, frame)
+                self._totals.handle_feedback(now_us, frame, session)
                 self._sound.handle_feedback(now_us, frame)
                 self._video.path.handle_totals(now_us, frame.packets_received, frame.packets_lost)
             elif isinstance(frame, Train):

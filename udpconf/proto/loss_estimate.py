@@ -7,7 +7,7 @@ from udpconf.limits import SECOND
 from udpconf.proto.stats import RECENT_US, Recent
 
 _NOW_US = SECOND
-_NEWS_DEVIATIONS = 2.0
+_NEWS_DEVIATIONS = 3.0
 
 
 class _Losses(NamedTuple):
@@ -61,7 +61,7 @@ class LossEstimate:
 
         Of the window; or of the last second, if more is lost in it than chance would explain: what has begun a second ago is
         to be met now, but the worst second of it is no news. The losses of n packets of which the share p is lost, in
-        runs of b, vary by n p (1 - p) (2 b - 1) or so, and the last second is taken from twice their root on.
+        runs of b, vary by n p (1 - p) (2 b - 1) or so, and the last second is taken from three times their root on.
         """
         lately, now = self._losses(self._lately, now_us), self._losses(self._now, now_us)
         varies = now.packets * lately.share * (1 - lately.share) * (2 * lately.burst - 1)

@@ -13,8 +13,8 @@ import struct
 from collections.abc import Mapping, Sequence
 from itertools import zip_longest
 
-from udpconf.proto.erasure_code import ErasureCode
-from udpconf.proto.redundancy import parity_count
+from udpconf.proto.erasure_code import SHARDS_PER_BLOCK_MAX, ErasureCode
+from udpconf.proto.redundancy import parity_wanted
 from udpconf.wire.frames import PARITY_PREFIX_BYTES, VideoShard
 
 _PREFIX = struct.Struct(">HBHH")
@@ -41,27 +41,46 @@ def parity_shards(code: ErasureCode, block: Sequence[VideoShard], indexes: Seque
     ]
 
 
-def frame_parity(
-    code: ErasureCode, shards: Sequence[VideoShard], loss: float, burst: float, rounds: int = 0
-) -> list[VideoShard]:
-    """The parity that a whole frame is worth, its blocks in turn, as the data goes.
+class FrameParity:
+    """The parity of one frame after another, each as much as it is worth.
 
     Args:
         code: the code that both ends use.
-        shards: all data shards of the frame, in the order in which they are sent.
-        loss: share of packets that the path loses, 0..1.
-        burst: mean length of a run of losses on the wire, packets.
-        rounds: how often the receiver can ask for more before it shows the frame.
     """
-    blocks = shards[0].blocks if shards else 0
-    rows = []
-    for number in range(blocks):
-        block = shards[number::blocks]
-        # Blocks take turns on the wire, so a run of losses is shared out among them.
-        count = parity_count(len(block), loss, max(1.0, burst / blocks), rounds)
-        if count:
-            rows.append(parity_shards(code, block, range(len(block), len(block) + count)))
-    return [shard for turn in zip_longest(*rows) for shard in turn if shard is not None]
+
+    def __init__(self, code: ErasureCode) -> None:
+        self._code = code
+        self._owed = 0.0  # of a shard: what whole numbers have left of the fractions that were wanted
+
+    def of_frame(
+        self,
+        shards: Sequence[VideoShard],
+        loss: float,
+        burst: float,
+        rounds: int = 0,
+        request_loss: float = 0.0,
+    ) -> list[VideoShard]:
+        """The parity of a whole frame, its blocks in turn, as the data goes.
+
+        Args:
+            shards: all data shards of the frame, in the order in which they are sent.
+            loss: share of packets that the path loses, 0..1.
+            burst: mean length of a run of losses on the wire, packets.
+            rounds: how often the receiver can ask for more before it shows the frame.
+            request_loss: share of packets that the way back loses.
+        """
+        blocks = shards[0].blocks if shards else 0
+        rows = []
+        for number in range(blocks):
+            block = shards[number::blocks]
+            # Blocks take turns on the wire, so a run of losses is shared out among them.
+            wanted = parity_wanted(len(block), loss, max(1.0, burst / blocks), rounds, request_loss)
+            count = int(wanted + self._owed)
+            count = min(count, SHARDS_PER_BLOCK_MAX - len(block))
+            self._owed = min(wanted + self._owed - count, 1.0) if wanted else 0.0
+            if count:
+                rows.append(parity_shards(self._code, block, range(len(block), len(block) + count)))
+        return [shard for turn in zip_longest(*rows) for shard in turn if shard is not None]
 
 
 def recovered_shards(

@@ -15,29 +15,34 @@ expected, where a frame that is not whole at its deadline costs L, is Bellman's 
 2024; any shard serves, so n is all there is to know):
 
     Q[0][n] = L if n else 0
-    Q[r][n] = min over f of  PRICE * f / k + sum over l of P(l of f are lost) * Q[r - 1][max(0, n - f + l)]
+    A[r][n] = min over f of  PRICE * f / k + sum over l of P(l of f are lost) * Q[r - 1][max(0, n - f + l)]
+    Q[r][n] = q Q[r - 1][n] + (1 - q) A[r][n]
 
-which tells how many shards to answer with, and how much parity to send at first: f makes
-cost(f / k) + sum over l of P(l of k + f are lost) * Q[R][max(0, l - f)] the smallest.
+where q is the chance that a request does not come through. A's f tells how many shards to answer with, and how much parity to
+send at first is the f that makes cost(f / k) + sum over l of P(l of k + f are lost) * Q[R][max(0, l - f)] the smallest.
+
+One shard more for each frame is a coarse step, 8 % of the bytes of twelve. So f is a fraction: the share of frames that get
+one more than the rest. What they are worth together lies on the line between two whole numbers, and as bytes cost the more
+the more there are, the best is somewhere on one of these lines.
 """
 
 from collections.abc import Iterator
 from functools import lru_cache
 from math import exp, log
+from typing import NamedTuple
 
 from udpconf.proto.erasure_code import SHARDS_PER_BLOCK_MAX
 
-# What an overhead x = f / k costs where parity has to do it all, in shares of the picture: AREA_PRICE * x^2.4. Chosen so that with
-# thirteen data shards one parity shard is bought at 0.3 to 2 % of independent loss, two at 3 to 5 %, five at 20 %, and two at
-# 7 to 12 % in runs of five.
-AREA_PRICE = 0.51
-AREA_PRICE_POWER = 2.4
+# What an overhead x = f / k costs where parity has to do it all, in shares of the picture: AREA_PRICE * x^2.2. Chosen so that
+# thirteen data shards get 1.2 of parity at 2 % of independent loss, two at 5 %, five at 20 %, and 2.2 at 10 % in runs of five.
+AREA_PRICE = 0.43
+AREA_PRICE_POWER = 2.2
 # The same where there is time to ask.
 PRICE = 0.10
 PRICE_RISE = 1.5
-# What a frame costs that is not whole though there was time to ask: more than its hole, since who spends time on wholeness
-# wants it. Chosen with the figures of docs/recovery.md.
-LOST_FRAME = 1.5
+# What a frame costs that is not whole though there was time to ask: all of itself, though most of it is there, since who spends
+# time on wholeness wants it.
+LOST_FRAME = 1.0
 # Below this nothing is bought: one shard more for twelve would cost 8 % of the bytes.
 LOSS_MIN = 0.003
 LOSS_MAX = 0.9
@@ -48,6 +53,8 @@ _STEPS_PER_FACTOR_E = 10
 _LARGE = 32
 _CACHED_DECISIONS = 4096
 _CACHED_PATHS = 64
+# And for shares of lost requests so far apart: few are sent, so no better is known of them.
+_REQUEST_LOSS_STEP = 0.05
 # A third round hardly changes what the first ones send, and costs as much to work out.
 ROUNDS_MAX = 2
 # What is less likely counts as a frame lost, and no answer is longer than needed by more than this: both bound the work.
@@ -55,26 +62,37 @@ _NEGLIGIBLE = 1e-3
 _SPARE_MAX = 16
 
 
-def parity_count(data_shards: int, loss: float, burst: float = 1.0, rounds: int = 0) -> int:
-    """How many parity shards are sent with a block.
+def parity_wanted(
+    data_shards: int, loss: float, burst: float = 1.0, rounds: int = 0, request_loss: float = 0.0
+) -> float:
+    """How many parity shards are sent with a block, on average over blocks like it.
 
     Args:
         data_shards: of the block, 1..128.
         loss: share of packets that the path loses, 0..1.
         burst: mean length of a run of losses in packets; less than independent losses have counts as that.
         rounds: how often more can be asked for before the frame is shown.
+        request_loss: share of packets that the way back loses.
 
     Returns:
         0..data_shards, and no more than a block has room for.
     """
     if loss < LOSS_MIN:
-        return 0
+        return 0.0
     like = min(data_shards, _LARGE)
-    parity = _best(like, *_rounded(loss, burst), min(rounds, ROUNDS_MAX))
-    return min(round(parity * data_shards / like), SHARDS_PER_BLOCK_MAX - data_shards)
+    path = _path(loss, burst, request_loss)
+    wanted = _best(like, path, min(rounds, ROUNDS_MAX))
+    return min(wanted * data_shards / like, SHARDS_PER_BLOCK_MAX - data_shards)
 
 
-def repair_count(missing: int, data_shards: int, loss: float, burst: float = 1.0, rounds: int = 0) -> int:
+def repair_count(
+    missing: int,
+    data_shards: int,
+    loss: float,
+    burst: float = 1.0,
+    rounds: int = 0,
+    request_loss: float = 0.0,
+) -> int:
     """How many shards answer a request.
 
     Args:
@@ -83,6 +101,7 @@ def repair_count(missing: int, data_shards: int, loss: float, burst: float = 1.0
         loss: share of packets that the path loses, 0..1.
         burst: mean length of a run of losses in packets.
         rounds: how often more can be asked for after this answer.
+        request_loss: share of packets that the way back loses.
 
     Returns:
         At least ``missing``: fewer would make the request useless.
@@ -91,61 +110,97 @@ def repair_count(missing: int, data_shards: int, loss: float, burst: float = 1.0
         return missing
     like = min(missing, _LARGE)
     k = round(data_shards * like / missing)
-    count, _ = _repair(like, k, *_rounded(loss, burst), min(rounds, ROUNDS_MAX) + 1)
+    count, _ = _answer(like, k, _path(loss, burst, request_loss), min(rounds, ROUNDS_MAX) + 1)
     return -(-count * missing // like)
 
 
-def _rounded(loss: float, burst: float) -> tuple[float, float]:
+class _Path(NamedTuple):
+    """What decisions depend on, rounded so that they are worked out once."""
+
+    loss: float
+    burst: float
+    request_loss: float
+
+
+def _path(loss: float, burst: float, request_loss: float) -> _Path:
     step = round(log(min(loss, LOSS_MAX)) * _STEPS_PER_FACTOR_E)
-    return exp(step / _STEPS_PER_FACTOR_E), round(2 * min(burst, BURST_MAX)) / 2
+    requests = round(min(request_loss, LOSS_MAX) / _REQUEST_LOSS_STEP) * _REQUEST_LOSS_STEP
+    return _Path(exp(step / _STEPS_PER_FACTOR_E), round(2 * min(burst, BURST_MAX)) / 2, requests)
 
 
 @lru_cache(_CACHED_DECISIONS)
-def _best(data_shards: int, loss: float, burst: float, rounds: int) -> int:
-    best, best_value = 0, float("-inf")
-    for parity in range(data_shards + 1):
-        chances = _chances(loss, burst).of(data_shards + parity)
-        overhead = parity / data_shards
-        if rounds:
-            cost = PRICE * (overhead + PRICE_RISE * overhead**2)
-            value = LOST_FRAME - _cost_to_go(chances, parity, data_shards, loss, burst, rounds) - cost
-        else:
-            cost = AREA_PRICE * overhead**AREA_PRICE_POWER
-            value = fresh_area(parity, chances) - cost
+def _best(data_shards: int, path: _Path, rounds: int) -> float:
+    """The parity, a fraction, that makes its worth less its cost the largest."""
+    best, best_value = 0.0, float("-inf")
+    before = _worth(0, data_shards, path, rounds)
+    for parity in range(data_shards):
+        after = _worth(parity + 1, data_shards, path, rounds)
+        # On this line, up to where a little more costs more than it is worth.
+        overhead = _overhead_at_price((after - before) * data_shards, rounds)
+        part = min(max(0.0, overhead * data_shards - parity), 1.0)
+        value = before + part * (after - before) - _cost((parity + part) / data_shards, rounds)
         if value > best_value:
-            best, best_value = parity, value
+            best, best_value = parity + part, value
         # More parity cannot be worth it: a whole frame would not pay for what it costs by now.
-        if (LOST_FRAME if rounds else 1) - cost < best_value:
+        if (0 if rounds else 1) - _cost((parity + 1) / data_shards, rounds) < best_value:
             break
+        before = after
     return best
 
 
+def _worth(parity: int, data_shards: int, path: _Path, rounds: int) -> float:
+    chances = _chances(path.loss, path.burst).of(data_shards + parity)
+    if rounds:
+        return -_cost_to_go(chances, parity, data_shards, path, rounds)
+    return fresh_area(parity, chances)
+
+
+def _cost(overhead: float, rounds: int) -> float:
+    if rounds:
+        return PRICE * (overhead + PRICE_RISE * overhead**2)
+    return AREA_PRICE * float(overhead**AREA_PRICE_POWER)
+
+
+def _overhead_at_price(price: float, rounds: int) -> float:
+    """Where a little more overhead costs so much: the inverse of the derivative of ``_cost``."""
+    if rounds:
+        return (price / PRICE - 1) / (2 * PRICE_RISE)
+    return float((max(0.0, price) / (AREA_PRICE * AREA_PRICE_POWER)) ** (1 / (AREA_PRICE_POWER - 1)))
+
+
 @lru_cache(_CACHED_DECISIONS)
-def _repair(missing: int, data_shards: int, loss: float, burst: float, rounds: int) -> tuple[int, float]:
-    """How many shards to send when so many are missing and rounds, this one included, are left; and Q[rounds][missing]."""
+def _answer(missing: int, data_shards: int, path: _Path, rounds: int) -> tuple[int, float]:
+    """How many shards to send when so many are missing and rounds, this one included, are left; and A[rounds][missing]."""
     best, best_cost = missing, float("inf")
     for spare in range(_SPARE_MAX + 1):
         sent = missing + spare
         price = PRICE * sent / data_shards
         if price >= best_cost:
             break
-        chances = _chances(loss, burst).of(sent)
-        cost = price + _cost_to_go(chances, spare, data_shards, loss, burst, rounds - 1)
+        chances = _chances(path.loss, path.burst).of(sent)
+        cost = price + _cost_to_go(chances, spare, data_shards, path, rounds - 1)
         if cost < best_cost:
             best, best_cost = sent, cost
     return best, min(LOST_FRAME, best_cost)
 
 
-def _cost_to_go(
-    chances: list[float], spare: int, data_shards: int, loss: float, burst: float, rounds: int
-) -> float:
+def _cost_to_go(chances: list[float], spare: int, data_shards: int, path: _Path, rounds: int) -> float:
     """The cost to be expected after sending ``spare`` shards more than needed, given the chances of 0, 1, ... losses."""
     cost = 0.0
     for still_missing, chance in enumerate(chances[spare + 1 :], 1):
-        if not rounds or chance < _NEGLIGIBLE or still_missing > _LARGE:
+        if chance < _NEGLIGIBLE or still_missing > _LARGE:
             cost += chance * LOST_FRAME
         else:
-            cost += chance * _repair(still_missing, data_shards, loss, burst, rounds)[1]
+            cost += chance * _cost_of_missing(still_missing, data_shards, path, rounds)
+    return cost
+
+
+def _cost_of_missing(missing: int, data_shards: int, path: _Path, rounds: int) -> float:
+    """Q[rounds][missing]."""
+    cost = LOST_FRAME
+    for left in range(1, rounds + 1):
+        _, answered = _answer(missing, data_shards, path, left)
+        cost = path.request_loss * cost + (1 - path.request_loss) * answered
     return cost
 
 

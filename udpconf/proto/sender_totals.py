@@ -33,7 +33,7 @@ class SenderTotals:
     def __init__(self) -> None:
         self.counts = SenderStats()
         self._recent = Recent()
-        self._loss = LossEstimate()
+        self._loss, self._loss_back = LossEstimate(), LossEstimate()
         self._feedback: Feedback | None = None
         self._earlier_bytes = self._earlier_packets = 0  # of the sessions before this one
         self._parity_share = self._repair_share = 0.0
@@ -48,7 +48,7 @@ class SenderTotals:
         """The server counts anew, too."""
         self._feedback = None
         self._second.clear()
-        self._loss = LossEstimate()
+        self._loss, self._loss_back = LossEstimate(), LossEstimate()
 
     def session_ends(self, session: Session) -> None:
         self._earlier_bytes += session.counters.bytes_sent
@@ -102,9 +102,11 @@ class SenderTotals:
         self.counts.audio_frames_sent += 1
         self._sound_bytes += datagram_bytes
 
-    def handle_feedback(self, now_us: int, feedback: Feedback) -> None:
+    def handle_feedback(self, now_us: int, feedback: Feedback, session: Session) -> None:
         self._feedback = feedback
         self._loss.handle_report(now_us, *feedback[:3])
+        received = session.counters.packets_received
+        self._loss_back.handle_report(now_us, received, session.packets_lost, session.loss_runs)
 
     def handle_queue(self, *, stands: bool) -> None:
         """Whether more waits on the path than should: then what it loses does not count."""
@@ -122,6 +124,10 @@ class SenderTotals:
     def expected_loss(self, now_us: int) -> tuple[float, float]:
         """The share of the main port's packets that the path to the server loses, and in runs of how many on average."""
         return self._loss.expected(now_us)
+
+    def request_loss(self, now_us: int) -> float:
+        """The share of packets that the path from the server loses."""
+        return self._loss_back.share(now_us)
 
     def snapshot(self, now_us: int, session: Session | None) -> SenderStats:
         """``counts``, filled in; it is the same object each time."""
