@@ -32,8 +32,8 @@ _SECOND_SHARE = 0.98
 # Of that, what the frames' shares add up to: a second may hold one frame more than its frame rate says.
 _FRAMES_SHARE = 0.96
 # Aimed at, of a frame's share; the rest absorbs that pictures differ. Within the band the quality stays as it is.
-_AIM = 0.90
-_BAND = (0.80, 0.97)
+_AIM = 0.92
+_BAND = (0.86, 0.99)
 # A frame may be over its share of what the path carries: it is some milliseconds late then, and the next one smaller. So the
 # mean comes to 0.95 of it.
 _PATH_SHARE = 1.06
