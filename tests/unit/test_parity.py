@@ -198,3 +198,13 @@ def test_what_is_owed_is_forgotten_where_nothing_is_lost() -> None:
         parity.of_frame(data, 0.03, 1.0)
         assert not parity.of_frame(data, 0.0, 1.0)
     assert len(parity.of_frame(data, 0.03, 1.0)) == int(parity_wanted(len(data), 0.03))
+
+
+def test_the_share_of_parity_is_the_mean_and_not_that_of_the_frame_that_gets_one_more() -> None:
+    data, loss = shards_of(), 0.15
+    parity = FrameParity(CODE)
+    sent = [sum(len(shard.payload) for shard in parity.of_frame(data, loss, 1.0)) for _ in range(50)]
+    data_bytes = sum(len(shard.payload) for shard in data)
+    assert parity.share == pytest.approx(sum(sent) / 50 / data_bytes, rel=0.02)
+    parity.of_frame(data, 0.0, 1.0)
+    assert parity.share == 0

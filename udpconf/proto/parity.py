@@ -46,9 +46,13 @@ class FrameParity:
 
     Args:
         code: the code that both ends use.
+
+    Attributes:
+        share: what frames like the last one get on average, in bytes to a byte of their data.
     """
 
     def __init__(self, code: ErasureCode) -> None:
+        self.share = 0.0
         self._code = code
         self._owed = 0.0  # of a shard: what whole numbers have left of the fractions that were wanted
 
@@ -71,15 +75,18 @@ class FrameParity:
         """
         blocks = shards[0].blocks if shards else 0
         rows = []
+        wanted_bytes = 0.0
         for number in range(blocks):
             block = shards[number::blocks]
             # Blocks take turns on the wire, so a run of losses is shared out among them.
             wanted = parity_wanted(len(block), loss, max(1.0, burst / blocks), rounds, request_loss)
+            wanted_bytes += wanted * max(len(shard.payload) for shard in block)
             count = int(wanted + self._owed)
             count = min(count, SHARDS_PER_BLOCK_MAX - len(block))
             self._owed = min(wanted + self._owed - count, 1.0) if wanted else 0.0
             if count:
                 rows.append(parity_shards(self._code, block, range(len(block), len(block) + count)))
+        self.share = wanted_bytes / sum(len(shard.payload) for shard in shards) if wanted_bytes else 0.0
         return [shard for turn in zip_longest(*rows) for shard in turn if shard is not None]
 
 

@@ -54,13 +54,11 @@ class SenderTotals:
         self._earlier_bytes += session.counters.bytes_sent
         self._earlier_packets += session.counters.packets_sent
 
-    def frame_queued(self, data: Sequence[VideoShard], parity: Sequence[VideoShard]) -> None:
-        """It waits in the pacer."""
+    def frame_queued(self, data: Sequence[VideoShard], parity_share: float) -> None:
+        """It waits in the pacer; frames like it get so much parity on average, bytes to a byte of data."""
         data_bytes = sum(len(shard.payload) for shard in data)
-        parity_bytes = sum(len(shard.payload) for shard in parity)
-        share = parity_bytes / data_bytes
-        falling = self._parity_share + (share - self._parity_share) * _PARITY_SHARE_GAIN
-        self._parity_share = max(share, falling)
+        falling = self._parity_share + (parity_share - self._parity_share) * _PARITY_SHARE_GAIN
+        self._parity_share = max(parity_share, falling)
         self._repair_share += (self._new_repair_bytes / data_bytes - self._repair_share) * _PARITY_SHARE_GAIN
         self._new_repair_bytes = 0
 

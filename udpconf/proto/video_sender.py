@@ -97,7 +97,7 @@ class VideoSender:
             parity = self._parity.of_frame(data, *loss, rounds, self._totals.request_loss(now_us))
             few = encoded.coded_size < FEW_DATAGRAMS * DATAGRAM_MAX_BYTES and not rounds
         self.small_datagrams = few and loss[0] >= SMALL_DATAGRAMS_LOSS
-        self._totals.frame_queued(data, parity)
+        self._totals.frame_queued(data, self._parity.share if protect else 0.0)
         self._pacer.push(frame_id, map(encode_video, (*data, *parity)))
         if self._recovery:
             self._keep(frame_id, _SentFrame(data, parity))
