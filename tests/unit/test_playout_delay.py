@@ -48,3 +48,31 @@ def test_it_comes_back_within_five_seconds_of_the_path_calming() -> None:
     feed(playout, 150, 300, 110 * MS)
     feed(playout, 450, 5 * SECOND // FRAME_US, 10 * MS)
     assert playout.target_us == 10 * MS + MARGIN_US
+
+
+def test_a_second_after_a_stall_it_is_forgotten() -> None:
+    playout = PlayoutDelay()
+    feed(playout, 0, 150, 10 * MS)
+    for frame_id in range(150, 180):  # they come together when it ends
+        playout.handle_arrival(180 * FRAME_US, frame_id, frame_id * FRAME_US)
+    assert playout.target_us > 900 * MS
+    feed(playout, 180, 29, 10 * MS)
+    assert playout.target_us > 900 * MS
+    feed(playout, 209, 3, 12 * MS)
+    assert playout.target_us == 12 * MS + MARGIN_US
+
+
+def test_what_still_comes_each_second_is_not_forgotten() -> None:
+    playout = PlayoutDelay()
+    for second in range(8):
+        feed(playout, 30 * second, 25, 10 * MS)
+        feed(playout, 30 * second + 25, 5, 90 * MS)
+        assert playout.target_us == 90 * MS + MARGIN_US
+
+
+def test_few_frames_a_second_do_not_tell_that_the_path_has_calmed() -> None:
+    playout = PlayoutDelay()
+    for frame_id in range(8):  # five a second
+        capture_us = frame_id * SECOND // 5
+        playout.handle_arrival(capture_us + (500 if frame_id < 2 else 10) * MS, frame_id, capture_us)
+    assert playout.target_us == 500 * MS + MARGIN_US

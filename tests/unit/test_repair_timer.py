@@ -374,3 +374,17 @@ def test_parity_that_is_not_sent_any_more_is_not_waited_for() -> None:
 
     assert waits(frames_since=PARITY_KNOWN_FRAMES - 1)
     assert not waits(frames_since=PARITY_KNOWN_FRAMES)
+
+
+def test_a_frame_that_was_asked_for_in_vain_is_shown_long_before_a_late_deadline() -> None:
+    receiving = warmed(latency_us=None)
+    for number in range(3):  # a stall: everything is two seconds late, and so the deadline of what follows
+        receiving.take(shards_of(receiving.next_id()), receiving.now_us - 1500 * MS + number * MS)
+    begun_us = receiving.now_us
+    frame_id = receiving.next_id()
+    receiving.take(shards_of(frame_id)[1:], begun_us, apart_us=MS)
+    receiving.asked.clear()
+    receiving.wait(400 * MS)
+    assert [repair.frame_id for _, repair in receiving.asked] == [frame_id] * ASKED_MAX
+    assert receiving.buffer.idle
+    assert receiving.buffer.counters.frames_with_holes == 1

@@ -1,8 +1,9 @@
 """How long after its capture a frame is waited for: the least delay of the path plus a quantile of the rest.
 
-First version: every frame leaves one sample, the time from its capture to its last datagram, late ones included. The
-target is a high quantile of the samples of the last seconds plus a margin. It rises with the first late datagram and
-falls as the window moves on, so it is never a ratchet.
+Every frame leaves one sample, the time from its capture to its last datagram, late ones included. The target is a high
+quantile of the samples of the last seconds plus a margin. It rises with the first late datagram and falls as the window
+moves on, so it is never a ratchet; and it falls at once when the path has calmed, as after a stall of a second: until then
+each frame that lost something would hold up those after it for as long.
 """
 
 from bisect import bisect_left, insort
@@ -14,6 +15,13 @@ from udpconf.limits import MS, SECOND
 WINDOW_US = 4 * SECOND
 QUANTILE = 0.99
 SAMPLES_MAX = 512
+# The path has calmed when in so long, and so many frames, none took longer by more than a quarter of what the quantile says. Of
+# exponential jitter that is chance once in a hundred thousand seconds at 30 frames/s.
+CALM_US = SECOND
+CALM_FRAMES = 10
+CALM_SHARE = 1 / 4
+# What a deadline that is later by less costs is not worth the look.
+CALM_MIN_US = 20 * MS
 # What our own scheduling adds between a datagram's arrival and its reading (measured on a busy 2-core machine).
 MARGIN_US = 5 * MS
 # Beyond this the window says that the clocks are wrong, not that the path is slow.
@@ -69,7 +77,13 @@ class PlayoutDelay:
         delays = self._delays_us
         if not delays:
             return 0
-        return min(delays[int(QUANTILE * len(delays))] + MARGIN_US, TARGET_MAX_US)
+        slowest_us = delays[int(QUANTILE * len(delays))]
+        spread_us = slowest_us - delays[0]
+        if spread_us > CALM_MIN_US:
+            slowest_lately_us = self._slowest_lately_us(slowest_us)
+            if slowest_lately_us - delays[0] <= CALM_SHARE * spread_us:
+                slowest_us = slowest_lately_us
+        return min(slowest_us + MARGIN_US, TARGET_MAX_US)
 
     @property
     def jitter_us(self) -> int:
@@ -81,6 +95,16 @@ class PlayoutDelay:
     def typical_us(self) -> int:
         """Capture to last datagram of a frame, the median of the last seconds; 0 before the first frame."""
         return self._delays_us[len(self._delays_us) // 2] if self._delays_us else 0
+
+    def _slowest_lately_us(self, unknown_us: int) -> int:
+        """Of the last second's frames, the delay of the slowest; unknown_us where they are too few to tell."""
+        since_us = self._window[-1].at_us - CALM_US
+        slowest_us, frames = 0, 0
+        for entry in reversed(self._window):
+            if entry.at_us < since_us:
+                break
+            slowest_us, frames = max(slowest_us, entry.delay_us), frames + 1
+        return slowest_us if frames >= CALM_FRAMES else unknown_us
 
     def _remove(self, delay_us: int) -> None:
         del self._delays_us[bisect_left(self._delays_us, delay_us)]

@@ -114,6 +114,8 @@ class RepairTimer:
                         yield Repair(frame.frame_id, block, missing, time_left_us)
                 elif not frame.repairs_asked:
                     frame.settled_at_us = self._settled_at_us(now_us, frame)
+                elif frame.repairs_asked >= ASKED_MAX:  # and the last answer has had its time
+                    frame.settled_at_us = now_us
         for frame_id, unseen in list(self._unseen.items()):
             if unseen.ask_at_us <= now_us:
                 time_left_us = unseen.deadline_us - now_us
