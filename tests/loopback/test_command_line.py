@@ -227,6 +227,7 @@ def test_doctor_gives_each_check_a_verdict() -> None:
         "display",
         "cameras",
         "audio",
+        "voice",
         "buffers",
         "ports",
         "firewall",

@@ -1,7 +1,7 @@
 """Pictures and sound in, one session out: the sending half of the public API.
 
 send_video ─► JPEG or lz4 ─► packetize ─► pacer ─► socket      (what the pacer holds back: the network thread)
-send_audio ─► Opus (70 us per 10 ms) ─► packetize ─► socket
+send_audio ─► [voice] ─► Opus (70 us per 10 ms) ─► packetize ─► socket
 
 All of it in the caller's thread: a copy of the picture and two hand-overs took a third as long as compressing it.
 """
@@ -30,6 +30,7 @@ from udpconf.limits import DATAGRAM_MAX_BYTES, MS, SECOND
 from udpconf.media.opus import SAMPLE_RATE, OpusFramer
 from udpconf.media.picture import checked_picture
 from udpconf.media.rate import RateLimitedEncoder
+from udpconf.media.voice import Voice
 from udpconf.net.clock import monotonic_us
 from udpconf.proto.client_config import ClientConfig
 from udpconf.proto.stats import SenderStats
@@ -72,6 +73,7 @@ class Sender:
         fps: float = 30.0,
         mux_audio: bool = False,
         recovery: bool = True,
+        voice: bool = False,
     ) -> None:
         """Connect, and return once the server has welcomed us.
 
@@ -94,8 +96,11 @@ class Sender:
             mux_audio: send sound through the main port, for firewalls that let only one through.
             recovery: send parity with the pictures, and more of what the server misses; if not, lost datagrams are
                 holes in one picture, and no byte is spent on them.
+            voice: the sound is somebody talking: take noise and rumble out of it, make it evenly loud, and if ``played``
+                is called take its echo out, too. Adds 7 ms to sound's delay, 15 with the echo; off for music.
 
         Raises:
+            MissingDependencyError: ``voice`` was asked for, and livekit is not installed.
             ConnectError: nobody answered, or the server does not want us (see its ``reason``).
             ConfigError: a setting is out of its range.
         """
@@ -111,6 +116,7 @@ class Sender:
             raise ConfigError(f"There is no codec {codec!r}; choose jpeg or lz4.")
         if not fps > 0:
             raise ConfigError(f"{fps} frames a second cannot be sent; choose a positive rate (default 30).")
+        self._voice = Voice() if voice else None
         self.host, self.port = target.host, target.port
         self._video, self._audio = video, audio
         self._encoder = RateLimitedEncoder(
@@ -217,9 +223,25 @@ class Sender:
         if capture_us is None:
             capture_us = monotonic_us() - len(pcm) * SECOND // SAMPLE_RATE
         with self._audio_lock:
+            if self._voice is not None:
+                pcm, capture_us = self._voice.process(pcm, capture_us)
             self._framer.encoder.set_bitrate(self._connection.sound_bitrate_bps)
             for data, frame_us in self._framer.push(pcm, capture_us):
                 self._post_audio(data, frame_us)
+
+    def played(self, pcm: NDArray[np.int16]) -> None:
+        """Tell what a loudspeaker in the microphone's room plays, so that its echo is not sent. Needs ``voice=True``.
+
+        Args:
+            pcm: int16[n] or int16[n, channels] at 48 kHz, block after block, when they are given to the loudspeaker.
+
+        Raises:
+            LocalProtocolError: the sender was opened without ``voice``.
+            ConfigError: the array is no sound.
+        """
+        if self._voice is None:
+            raise LocalProtocolError("This sender was opened with voice=False; open it with voice=True.")
+        self._voice.played(pcm)
 
     def set_latency(self, latency_ms: float | None) -> None:
         """Change what was asked for as ``latency_ms``, within a round trip and for later sessions.

@@ -105,6 +105,7 @@ def checks(port: int, audio_ports: config.PortRange, directory: Path) -> Iterato
         yield _guarded(_display)
     yield _guarded(_cameras)
     yield _guarded(_audio)
+    yield _guarded(_voice)
     yield _guarded(_buffers)
     yield _guarded(lambda: _ports(port, audio_ports))
     yield _firewall(port, audio_ports)
@@ -243,6 +244,18 @@ def _audio() -> Check:
             "audio", "warn", f"{listing.note} {found}".strip(), "plug one in, or start the sound server"
         )
     return Check("audio", "ok", found)
+
+
+def _voice() -> Check:
+    from udpconf.media.voice import INSTALL_COMMAND, load_livekit
+
+    try:
+        load_livekit()
+    except MissingDependencyError:
+        return Check(
+            "voice", "ok", "no livekit: `send --voice` is not available", f"if wanted: {INSTALL_COMMAND}"
+        )
+    return Check("voice", "ok", f"livekit {_version_of('livekit')}, for `send --voice`")
 
 
 def _buffers() -> Check:

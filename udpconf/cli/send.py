@@ -27,7 +27,7 @@ from udpconf.cli.options import (
     flag,
 )
 from udpconf.cli.secret import secret_for_sending
-from udpconf.cli.send_flags import chosen_picture, lowest_quality, refuse_idle_flags
+from udpconf.cli.send_flags import chosen_picture, cleans_voice, lowest_quality, refuse_idle_flags
 from udpconf.cli.sources import DEFAULT_TONE_HZ, Media, Picture, Sources, open_sources
 from udpconf.cli.stop import StopRequested, stop_on_terminate
 from udpconf.cli.window import require_display
@@ -66,6 +66,7 @@ class Settings(NamedTuple):
     latency_ms: float | None
     mux_audio: bool
     recovery: bool
+    voice: bool
     preview: bool | None
 
 
@@ -111,6 +112,9 @@ def send(
             help="The microphone (see `udpconf devices`); none for no sound at all.",
         ),
     ] = None,
+    voice: Annotated[
+        bool, flag("--voice", help="Clean the microphone's sound for talking: noise, rumble, loudness.")
+    ] = False,
     name: Annotated[
         str | None, flag("--name", help="Label shown to others.", show_default="this machine's name")
     ] = None,
@@ -165,6 +169,7 @@ def send(
         latency_ms,
         mux_audio,
         recovery,
+        cleans_voice(context, picture),
         preview if picture is not Picture.NONE else False,
     )
     _Sending(console, settings, Media(picture, camera, file, loop, tone, mic, width, fps)).run()
@@ -220,6 +225,7 @@ class _Sending:
                         fps=self._media.fps,
                         mux_audio=settings.mux_audio,
                         recovery=settings.recovery,
+                        voice=settings.voice,
                     )
                 )
                 self._console.event(

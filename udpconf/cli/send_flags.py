@@ -45,6 +45,19 @@ def refuse_idle_flags(context: typer.Context, picture: Picture) -> None:
         raise typer.BadParameter("--preview has nothing to show with --no-video; leave one of them out.")
 
 
+def cleans_voice(context: typer.Context, picture: Picture) -> bool:
+    """Whether --voice was said and there is a microphone; what a file or a pattern brings along is no voice.
+
+    Raises:
+        typer.BadParameter: it was said on the command line, and there is none.
+    """
+    mic: str | None = context.params["mic"]
+    microphone = picture not in (Picture.FILE, Picture.PATTERN) if mic is None else mic.lower() != "none"
+    if context.params["voice"] and not microphone and source_of(context, "voice") == "COMMANDLINE":
+        raise typer.BadParameter("--voice does nothing without a microphone; add --mic, or leave it out.")
+    return microphone and bool(context.params["voice"])
+
+
 def lowest_quality(context: typer.Context, quality: int, min_quality: int) -> int:
     """The lower limit: the default one makes way for a --quality below it, one that was named does not.
 

@@ -1,0 +1,79 @@
+"""Voice processing from a microphone to the server, by the program and by the API."""
+
+import signal
+from collections.abc import Iterator
+from pathlib import Path
+
+import numpy as np
+import pytest
+from numpy.typing import NDArray
+
+import udpconf
+from tests.loopback.program import Program, run
+from tests.loopback.pulse import Pulse, running_pulse
+from udpconf.errors import LocalProtocolError
+from udpconf.media.voice import INSTALL_COMMAND
+
+
+@pytest.fixture(scope="module")
+def pulse() -> Iterator[Pulse]:
+    with running_pulse() as server:
+        yield server
+
+
+def noise(seconds: float) -> NDArray[np.int16]:
+    return np.random.default_rng(1).normal(0, 500, round(seconds * 48_000)).astype(np.int16)
+
+
+def heard_of_noise(pulse: Pulse, *flags: str) -> float:
+    """Loudness in decibels of what the server plays while the microphone hears noise."""
+    with Program(
+        "serve", "--host", "127.0.0.1", "--port", "0", "--open", "--json", "--speaker", "spk",
+        environment=pulse.environment,
+    ) as server:  # fmt: skip
+        url = server.event("listening")["url"]
+        with Program(
+            "send", url, "--open", "--no-video", "--mic", "mic_monitor", "--json", *flags,
+            environment=pulse.environment,
+        ) as sender:  # fmt: skip
+            sender.event("connected")
+            playing = pulse.play(noise(20.0), "mic")
+            try:
+                pulse.record("spk.monitor", 3.0)  # the way fills, and the noise becomes known
+                heard = pulse.record("spk.monitor", 1.0)
+            finally:
+                playing.kill()
+                playing.wait()
+            assert sender.end(signal.SIGINT) == 130
+    return float(10 * np.log10(np.mean(heard.astype(float) ** 2)))
+
+
+def test_noise_in_the_microphone_is_not_sent_with_voice(pulse: Pulse) -> None:
+    assert heard_of_noise(pulse) - heard_of_noise(pulse, "--voice") > 8
+
+
+def test_voice_without_livekit_ends_with_8_and_names_the_command(pulse: Pulse, tmp_path: Path) -> None:
+    (tmp_path / "livekit").mkdir()
+    (tmp_path / "livekit" / "__init__.py").write_text("raise ImportError('hidden')\n")
+    environment = pulse.environment | {"PYTHONPATH": f"{tmp_path}:{pulse.environment['PYTHONPATH']}"}
+    done = run("send", "udpconf://127.0.0.1/#k", "--no-video", "--voice", environment=environment)
+    assert done.returncode == 8
+    assert INSTALL_COMMAND in done.stderr
+    assert "Traceback" not in done.stderr
+    assert INSTALL_COMMAND in run("doctor", "--port", "0", environment=environment).stdout
+
+
+@pytest.mark.parametrize("source", [("--test-pattern",), ("--file", "clip.mp4"), ("--mic", "none")])
+def test_voice_without_a_microphone_is_refused(source: tuple[str, ...]) -> None:
+    done = run("send", "udpconf://127.0.0.1/#k", "--voice", *source)
+    assert done.returncode == 2
+    assert "--voice" in done.stderr
+
+
+def test_an_echo_needs_a_sender_that_was_opened_for_a_voice() -> None:
+    with (
+        udpconf.Server("127.0.0.1", 0, open=True, mux_audio=True) as server,
+        udpconf.Sender("127.0.0.1", server.port) as sender,
+        pytest.raises(LocalProtocolError, match="voice=True"),
+    ):
+        sender.played(np.zeros(480, np.int16))
