@@ -99,20 +99,29 @@ def test_the_grid_is_on_the_screen_as_it_was_composed(
     wait_until(painted, f"see {tmp_path / 'grid.png'}")
 
 
-@pytest.mark.parametrize("key", ["q", "r", "m", "s"])
-def test_keys_reach_the_caller(display: Display, screen: Xvfb, keys: "queue.Queue[str]", key: str) -> None:
+def test_keys_reach_the_caller(display: Display, screen: Xvfb, keys: "queue.Queue[str]") -> None:
     show_until_taken(display, canvas((1, 2, 3)))
     wait_for_window(screen, "udpconf test")
-    screen.press("udpconf test", key)
-    assert keys.get(timeout=PATIENCE_S) == key
-    assert keys.empty()
+    named = {"Tab": "\t", "plus": "+", "minus": "-", "equal": "=", "KP_Add": "+", "KP_Subtract": "-"}
+    for key in ("q", "r", "m", "s", "x", "1", "9", *named):
+        screen.press("udpconf test", key)
+        assert keys.get(timeout=PATIENCE_S) == named.get(key, key)
+        assert keys.empty()
+
+
+def test_arrows_are_not_taken_for_letters(display: Display, screen: Xvfb, keys: "queue.Queue[str]") -> None:
+    show_until_taken(display, canvas((1, 2, 3)))
+    wait_for_window(screen, "udpconf test")
+    for key in ("Left", "Up", "Right", "Down", "m"):
+        screen.press("udpconf test", key)
+    assert keys.get(timeout=PATIENCE_S) == "m"
 
 
 def test_f_is_the_windows_own_affair(display: Display, screen: Xvfb, keys: "queue.Queue[str]") -> None:
     """There is no window manager here that would make it large; what can be seen is that nobody else hears of it."""
     show_until_taken(display, canvas((1, 2, 3)))
     wait_for_window(screen, "udpconf test")
-    for key in ("f", "f", "x", "r"):
+    for key in ("f", "f", "z", "r"):
         screen.press("udpconf test", key)
     assert keys.get(timeout=PATIENCE_S) == "r"
     assert display.alive

@@ -109,6 +109,31 @@ def test_q_in_the_window_ends_the_server_with_0() -> None:
         xvfb.stop()
 
 
+def test_a_digit_selects_a_sender_and_the_window_shows_it(tmp_path: Path) -> None:
+    xvfb = Xvfb()
+    try:
+        with serve("--display", "--record", str(tmp_path), environment={"DISPLAY": xvfb.display}) as server:
+            listening = server.event("listening")
+            with (
+                Program("send", listening["url"], "--test-pattern", "--name", "one"),
+                Program("send", listening["url"], "--test-pattern", "--name", "two"),
+            ):
+                for _ in range(2):
+                    server.event("joined")
+                wait_for_frames(server)
+                window = f"udpconf on port {listening['port']}"
+                wait_until(lambda: xvfb.find_window(window))
+                for key in ("2", "x", "minus", "s"):
+                    xvfb.press(window, key)
+                saved = cv2.imread(server.event("snapshot")["path"])
+                assert saved is not None
+                height, width = saved.shape[:2]
+                first, second = (saved[height // 4, left + 1] for left in (0, width // 2))
+                assert second.min() > 200 > first.min(), "a white frame around the second alone"
+    finally:
+        xvfb.stop()
+
+
 def test_the_demo_shows_records_and_says_what_arrived(tmp_path: Path) -> None:
     out = tmp_path / "out"
     done = run("demo", "--seconds", "3", "--loss", "5", "--out", str(out), "--json", "--no-display")

@@ -153,3 +153,22 @@ def test_who_speaks_has_a_frame() -> None:
     assert differs[0].any() or differs[1].all()
     assert differs[:, 1].all()
     assert not differs[20:160, 20:300].any()
+
+
+def test_who_is_selected_has_a_frame_around_that_of_who_speaks() -> None:
+    def frames(*, selected: bool, speaking: bool) -> list[tuple[int, ...]]:
+        canvas = compose([tile(picture(WHITE), selected=selected, speaking=speaking)], 320, 180)
+        return [tuple(canvas[90, column]) for column in (1, 5)]
+
+    white, green = frames(selected=True, speaking=True)
+    assert min(white) > 200
+    assert green == frames(selected=False, speaking=True)[0]
+
+
+def test_a_changed_volume_and_a_muted_one_are_told_apart() -> None:
+    pictures = [
+        compose([tile(picture(WHITE), volume_db=volume_db, muted=muted)], 640, 360)
+        for volume_db, muted in ((0, False), (-6, False), (6, False), (-6, True))
+    ]
+    assert len({canvas.tobytes() for canvas in pictures}) == 4
+    assert not (pictures[0] != pictures[1])[40:320].any(), "only the caption differs"

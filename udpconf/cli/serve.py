@@ -4,8 +4,7 @@ import queue
 import threading
 import time
 from collections.abc import Callable
-from contextlib import ExitStack
-from dataclasses import asdict
+from contextlib import ExitStack, suppress
 from datetime import UTC, datetime
 from enum import StrEnum
 from pathlib import Path
@@ -15,7 +14,7 @@ import typer
 
 from udpconf import config
 from udpconf.cli.console import Console, counted
-from udpconf.cli.live import LiveStatistics, Readout
+from udpconf.cli.live import LiveStatistics
 from udpconf.cli.options import (
     AudioPorts,
     Display,
@@ -32,8 +31,10 @@ from udpconf.cli.options import (
     flag,
 )
 from udpconf.cli.secret import secret_for_serving
+from udpconf.cli.serve_table import COLUMNS, table
 from udpconf.cli.sound import open_speaker
 from udpconf.cli.stop import StopRequested, stop_on_terminate
+from udpconf.cli.volumes import Volumes
 from udpconf.cli.window import require_display
 from udpconf.errors import ConfigError
 from udpconf.limits import CLIENTS_DEFAULT
@@ -53,12 +54,11 @@ LOOK_INTERVAL_S = 0.1
 CAPTION_INTERVAL_S = 1.0
 # A thread that ends with the server is waited for so long: one picture is decoded and drawn in a tenth of it.
 THREAD_END_S = 1.0
-# Said in the window while it is empty.
 # Of full scale, -34 dB: a quiet voice before a microphone; a room without one is 10 to 20 dB below.
 _SPEAKING_LEVEL = 0.02
-KEYS = "Keys: q quits, r records, f full screen, m mutes, s saves a picture"
-# Fits 80 columns with an IPv4 address.
-COLUMNS = ("sender", "address", "fps", "kbit/s", "loss %", "holes", "skipped", "RTT ms", "delay ms", "rec")
+# Said in the window while it is empty.
+KEYS = """Keys: q quits, r records, f full screen, m mutes all, s saves a picture
+Tab or 1 to 9 selects somebody: x mutes, + and - change the volume"""
 
 
 class LayoutName(StrEnum):
@@ -113,7 +113,8 @@ def serve(
 ) -> None:
     """Take senders in: show them, play their sound, record them. The first line printed is the URL to join.
 
-    Keys in the window: q quits, r starts and stops recording, f full screen, m mutes, s saves a picture.
+    Keys in the window: q quits, r starts and stops recording, f full screen, m mutes all, s saves a picture; Tab or 1-9
+    selects somebody, whom x mutes and + and - make louder and softer.
     """
     console: Console = context.obj
     console.configure(json_lines=json_lines, quiet=quiet, verbose=verbose)
@@ -143,6 +144,7 @@ class _Serving:
         self._settings = settings
         self._keys: queue.SimpleQueue[str] = queue.SimpleQueue()
         self._wall: Wall | None = None
+        self._volumes: Volumes | None = None  # there are keys for it in the window only
         self._announced = False
         self._threads: list[threading.Thread] = []
         self._recording: set[str] = set()  # clients with an open file; written by the event thread
@@ -235,6 +237,7 @@ class _Serving:
         if self._wall is None:
             self._console.say(f"No window: {why_not}")
             return
+        self._volumes = Volumes(server.set_volume, self._wall.clients)
         stack.callback(self._wall.close)
         self._start(self._show, server)
 
@@ -278,6 +281,9 @@ class _Serving:
         match event:
             case ClientJoined(rejoined=rejoined):
                 self._joined.add(client.id)
+                if self._volumes is not None:
+                    with suppress(ConfigError):  # it has left again
+                        self._volumes.joined(client.id)
                 if self._wall is not None:
                     self._wall.put(client.id, name=client.name, address=_place(client.address))
                 say(
@@ -310,7 +316,9 @@ class _Serving:
     def _loop(self, server: "Server") -> None:
         """Until q: keys, captions, statistics."""
         next_caption_s = 0.0
-        with LiveStatistics(self._console, "", COLUMNS, lambda: self._read(server)) as live:
+        with LiveStatistics(
+            self._console, "", COLUMNS, lambda: table(server.stats(), self._recording)
+        ) as live:
             while True:
                 try:
                     key = self._keys.get(timeout=LOOK_INTERVAL_S)
@@ -318,7 +326,9 @@ class _Serving:
                     key = ""
                 if key == "q":
                     return
-                self._handle_key(server, key)
+                if key:
+                    self._handle_key(server, key)
+                    next_caption_s = 0.0
                 if self._wall is not None and time.monotonic() >= next_caption_s:
                     next_caption_s = time.monotonic() + CAPTION_INTERVAL_S
                     self._update_captions(server, self._wall)
@@ -338,45 +348,28 @@ class _Serving:
                 stem = f"udpconf-{datetime.now(UTC):%Y%m%dT%H%M%SZ}"
                 path = self._wall.snapshot(self._settings.record or Path(), stem)
                 self._console.event("snapshot", f"saved {path}", path=str(path))
+            elif self._volumes is not None:
+                self._volumes.handle_key(key)
         except ConfigError as error:  # a full disk or a foreign directory: said, and the server goes on
             self._console.say(str(error))
 
     def _update_captions(self, server: "Server", wall: "Wall") -> None:
         everybody = server.stats()
         speaking = max([_SPEAKING_LEVEL, *(stats.audio_level / 2 for stats in everybody.values())])
+        volumes = self._volumes
+        assert volumes is not None  # it comes with the wall
         for client_id, stats in everybody.items():
+            volume = volumes.of(client_id)
             wall.update(
                 client_id,
                 frames_per_second=stats.video_fps,
                 loss_percent=100 * stats.loss_share,
                 recording=client_id in self._recording,
-                muted=server.muted,
+                muted=server.muted or volume.muted,
+                volume_db=volume.decibels,
+                selected=client_id == volumes.selected,
                 speaking=stats.audio_level >= speaking,
             )
-
-    def _read(self, server: "Server") -> Readout:
-        stats = server.stats()
-        rows = [
-            (
-                one.name,
-                one.address,
-                f"{one.video_fps:.1f}",
-                f"{one.received_kbps:.0f}",
-                f"{100 * one.loss_share:.1f}",
-                str(one.frames_with_holes),
-                str(one.frames_skipped),
-                "" if one.rtt_ms is None else f"{one.rtt_ms:.1f}",
-                f"{one.playout_delay_ms:.1f}",
-                "rec" if client_id in self._recording else "",
-            )
-            for client_id, one in stats.items()
-        ]
-        rows = rows or [("waiting for senders", "", "", "", "", "", "", "", "", "")]
-        line = counted(len(stats), "sender") + "".join(
-            f"; {one.name} {one.video_fps:.1f} fps {one.received_kbps:.0f} kbit/s loss {100 * one.loss_share:.1f} %"
-            for one in stats.values()
-        )
-        return Readout(rows, line, {"clients": {client_id: asdict(one) for client_id, one in stats.items()}})
 
     def _summarize(self, reason: str, seconds: float) -> None:
         self._console.event(

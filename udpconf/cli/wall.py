@@ -46,7 +46,7 @@ class Wall:
         title: of the one window.
         layout: ``grid``, all in one window, or ``windows``, one each.
         waiting: the lines of the empty grid below "Waiting for senders".
-        on_key: called with q, r, m or s, on the display's thread.
+        on_key: called with each key that the display forwards, on the display's thread.
         size: width and height of the one window when it opens, in pixels.
         present: the ids of all who are here at the moment; frames still come out of a queue when their client has
             left, and make no tile then. None: whoever has a tile is here until ``remove``.
@@ -84,6 +84,11 @@ class Wall:
         """The windows are there; they may go without anybody asking (the display's end), and the rest goes on."""
         return self._display.alive
 
+    def clients(self) -> list[str]:
+        """The ids of those who have a tile, in the order of the tiles."""
+        with self._lock:
+            return list(self._tiles)
+
     def put(self, client_id: str, **fields: Any) -> None:
         """Change a client's tile, or make it; ``fields`` are those of grid.Tile. The image is the wall's from now on."""
         if self._present is not None and client_id not in self._present():
@@ -104,6 +109,7 @@ class Wall:
             if tile is not None:
                 self._tiles[client_id] = tile._replace(**fields)
                 self._changed.add(client_id)
+        self._wake.set()
 
     def remove(self, client_id: str) -> None:
         """Take a client's tile away."""

@@ -60,7 +60,8 @@ class Display:
 
     Args:
         title: of the window of ``show()``.
-        on_key: called on a thread of this object with "q" (also when the last window was closed), "r", "m" or "s".
+        on_key: called on a thread of this object with "q" (also when the last window was closed) or another of
+            window_process.FORWARDED_KEYS.
 
     Attributes:
         failure: a sentence once the windows are gone though nobody asked for it, else None.

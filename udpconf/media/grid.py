@@ -27,7 +27,7 @@ CAPTION_SHARE = 0.4
 # Brightness that stays of the picture behind a caption, out of 256: white text stays readable on a white wall.
 BAND_KEEP = 72
 GAP_PX = 2
-# Around who speaks.
+# Around who speaks, and around that around who is selected.
 FRAME_PX = 3
 
 _FONT = cv2.FONT_HERSHEY_SIMPLEX
@@ -65,7 +65,9 @@ class Tile(NamedTuple):
     loss_percent: float | None = None
     recording: bool = False
     muted: bool = False
+    volume_db: int = 0  # by how much it is made louder than it came
     speaking: bool = False
+    selected: bool = False
     silent_s: int | None = None  # seconds without a new picture, where there ought to be some
     note: str = ""  # shown in the middle of a tile without a picture, e.g. "sound only"
 
@@ -143,9 +145,15 @@ def _draw_tile(area: Picture, tile: Tile) -> None:
         area[:] = _PANEL
         _draw_centred(area, (tile.note or "no picture yet",))
     _draw_caption(area, tile)
+    if tile.selected:
+        _draw_frame(area, 1, _WHITE)
     if tile.speaking:
-        height, width = area.shape[:2]
-        cv2.rectangle(area, (1, 1), (width - 2, height - 2), _GREEN, FRAME_PX)
+        _draw_frame(area, 1 + FRAME_PX * tile.selected, _GREEN)
+
+
+def _draw_frame(area: Picture, inset: int, colour: tuple[int, int, int]) -> None:
+    height, width = area.shape[:2]
+    cv2.rectangle(area, (inset, inset), (width - 1 - inset, height - 1 - inset), colour, FRAME_PX)
 
 
 def _draw_letterboxed(area: Picture, image: Picture) -> None:
@@ -183,7 +191,8 @@ def _draw_caption(area: Picture, tile: Tile) -> None:
         return
     _darken(area[:line_px])
     right = width - text_px // 2
-    marks = [("muted", _AMBER)] * tile.muted + [("REC", _RED)] * tile.recording
+    volume = "muted" if tile.muted else f"{tile.volume_db:+d} dB" if tile.volume_db else ""
+    marks = [(volume, _AMBER)] * bool(volume) + [("REC", _RED)] * tile.recording
     for text, colour in marks:
         right -= _text_width(text, text_px) + text_px
         _draw_text(area, text, right + text_px // 2, line_px, text_px, colour)

@@ -28,7 +28,7 @@ from udpconf.media.native import cv2
 EVENT_INTERVAL_S = 0.010
 # The display may be gone when the parent is: closing windows gets so long.
 FAREWELL_S = 1.0
-FORWARDED_KEYS = "qrms"
+FORWARDED_KEYS = "qrmsx+-=\t123456789"
 ESCAPE = "\x1b"
 # Below this a window is minimised or about to vanish; the parent should not draw for it.
 SIZE_MIN_PX = 16
@@ -145,7 +145,8 @@ class Windows:
         if not self._open:
             return
         code = cv2.pollKey()
-        if code != -1:
+        # The low byte of a key without a character looks like one: the left arrow (0xff51) like Q.
+        if code != -1 and code & 0xFF00 == 0:
             self._handle_key(chr(code & 0xFF).lower())
         for identity, window in list(self._open.items()):
             if window.closed_by_user():
