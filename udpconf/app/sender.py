@@ -33,6 +33,7 @@ from udpconf.media.rate import RateLimitedEncoder
 from udpconf.media.voice import Voice
 from udpconf.net.clock import monotonic_us
 from udpconf.proto.client_config import ClientConfig
+from udpconf.proto.drift import DriftControl
 from udpconf.proto.stats import SenderStats
 
 _SOUND_PACKETS_PER_SECOND = 100
@@ -125,7 +126,7 @@ class Sender:
         self._max_bitrate_kbps = max_bitrate_kbps
         self._sound_bytes = _SOUND_FIRST_BYTES  # of an Opus frame, on average
         self._sound_us: int | None = None  # when the last one was sent
-        self._framer = OpusFramer()
+        self._framer = OpusFramer(rate_control=DriftControl())
         self._audio_lock = threading.Lock()  # the framer counts samples: one block after the other
         self._encoding = threading.Lock()
         self._next_frame_id = 0

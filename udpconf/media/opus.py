@@ -16,6 +16,7 @@ from udpconf.limits import MS, OPUS_FRAME_MAX_BYTES
 from udpconf.media import libopus
 from udpconf.media.concealment import Concealment
 from udpconf.media.native import av
+from udpconf.media.steady_rate import RateControl, SteadyRate
 
 Pcm = NDArray[np.int16]
 
@@ -165,13 +166,18 @@ class OpusFramer:
     The time of a frame comes from counting samples, corrected gently by the times that the blocks carry: callbacks
     wobble, samples do not.
 
+    Args:
+        encoder: another than that of 32 kbit/s and one channel.
+        rate_control: resample what a sound card counts differently from the clock (media/steady_rate.py); None: leave it.
+
     Attributes:
         encoder: what compresses it.
         jumps: how often sound was missing in the input, so that counting started again.
     """
 
-    def __init__(self, encoder: OpusEncoder | None = None) -> None:
+    def __init__(self, encoder: OpusEncoder | None = None, rate_control: RateControl | None = None) -> None:
         self.encoder = encoder or OpusEncoder()
+        self._steady = None if rate_control is None else SteadyRate(rate_control, self.encoder.channels)
         self._pending: Pcm = np.empty((0, self.encoder.channels), np.int16)
         self._pending_us: float | None = None  # when the first pending sample was captured
         self.jumps = 0
@@ -198,8 +204,12 @@ class OpusFramer:
                 self.jumps += 1
                 self._pending = self._pending[:0]
                 self._pending_us = float(capture_us)
+                if self._steady is not None:
+                    self._steady.restart()
             else:
                 self._pending_us += error_us * CAPTURE_SMOOTHING
+        if self._steady is not None:
+            block = self._steady.follow(block, capture_us)
         samples = np.concatenate((self._pending, block)) if len(self._pending) else block
         frames: list[tuple[bytes, int]] = []
         whole = len(samples) - len(samples) % FRAME_SAMPLES
