@@ -37,6 +37,7 @@ if TYPE_CHECKING:
         RecordingEnded,
         RecordingStarted,
         SenderStats,
+        SpeakerInfo,
     )
 
 __version__ = "0.1.0"
@@ -59,6 +60,7 @@ __all__ = [
     "Sender",
     "SenderStats",
     "Server",
+    "SpeakerInfo",
     "UdpconfError",
     "__version__",
 ]

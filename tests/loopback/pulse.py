@@ -30,6 +30,7 @@ pcm.!default { type pulse }
 ctl.!default { type pulse }
 pcm.mic_monitor { type pulse device "mic.monitor" }
 pcm.mic { type pulse device "mic" }
+pcm.spk_monitor { type pulse device "spk.monitor" }
 pcm.spk { type pulse device "spk" }
 """
 

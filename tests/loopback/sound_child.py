@@ -80,6 +80,28 @@ def record(device: str, seconds: float, path: str) -> None:
     np.savez(path, pcm=np.concatenate(blocks)[:, 0], ages=np.array(ages), times=np.array(times))
 
 
+def change(before: str, after: str, seconds: float, path: str) -> None:
+    """Sound from two devices, one after the other; in between one that does not exist is refused."""
+    blocks: list[NDArray[np.int16]] = []
+    microphone = Microphone(before)
+    microphone.start(None, lambda pcm, capture_us: blocks.append(pcm))
+    say(description=microphone.description)
+    time.sleep(seconds)
+    try:
+        microphone.use("gramophone")
+    except UdpconfError as error:
+        say(error=str(error), description=microphone.description)
+    first = len(blocks)
+    time.sleep(seconds)
+    went_on = len(blocks) > first
+    microphone.use(after)
+    first = len(blocks)
+    time.sleep(seconds)
+    say(description=microphone.description, went_on=went_on, alive=microphone.alive)
+    microphone.stop()
+    np.savez(path, before=np.concatenate(blocks[:first])[:, 0], after=np.concatenate(blocks[first:])[:, 0])
+
+
 def receive(device: str, seconds: float, *hertz: str) -> None:
     """An AudioReceiver with one client for each tone, fed as if a millisecond of network lay between."""
     speaker, receiver = Speaker(device), AudioReceiver()
@@ -126,6 +148,8 @@ def main() -> int:
                 play(rest[0], float(rest[1]), float(rest[2]), float(rest[3]))
             case "receive":
                 receive(rest[0], float(rest[1]), *rest[2:])
+            case "change":
+                change(rest[0], rest[1], float(rest[2]), rest[3])
             case "record":
                 record(rest[0], float(rest[1]), rest[2])
     except UdpconfError as error:

@@ -103,7 +103,7 @@ def test_keys_reach_the_caller(display: Display, screen: Xvfb, keys: "queue.Queu
     show_until_taken(display, canvas((1, 2, 3)))
     wait_for_window(screen, "udpconf test")
     named = {"Tab": "\t", "plus": "+", "minus": "-", "equal": "=", "KP_Add": "+", "KP_Subtract": "-"}
-    for key in ("q", "r", "m", "s", "x", "1", "9", *named):
+    for key in ("q", "r", "m", "o", "s", "x", "1", "9", *named):
         screen.press("udpconf test", key)
         assert keys.get(timeout=PATIENCE_S) == named.get(key, key)
         assert keys.empty()

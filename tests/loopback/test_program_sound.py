@@ -8,6 +8,8 @@ import pytest
 
 from tests.loopback.program import Program, run
 from tests.loopback.pulse import Pulse, loudest, running_pulse, tone
+from tests.loopback.waiting import wait_until
+from tests.loopback.xvfb import running_xvfb
 
 TONE_HZ = 700.0
 # -10 dBFS; what comes out may differ by 1 dB: Opus at 32 kbit/s and a mixer that leaves headroom alone.
@@ -65,6 +67,24 @@ def test_a_tone_in_the_microphone_comes_out_of_the_servers_loudspeaker(pulse: Pu
             for line in server.errors + sender.errors
             if re.search("alsa|jack|pulse", line, re.IGNORECASE)
         ]
+
+
+def test_the_key_o_plays_on_another_speaker(pulse: Pulse) -> None:
+    with (
+        running_xvfb() as xvfb,
+        Program(
+            "serve", "--host", "127.0.0.1", "--port", "0", "--open", "--json", "--speaker", "spk", "--display",
+            environment=pulse.environment | {"DISPLAY": xvfb.display},
+        ) as server,
+    ):  # fmt: skip
+        window = f"udpconf on port {server.event('listening')['port']}"
+        first = server.event("speaker")
+        assert first["name"] == "spk"
+        assert 0 < first["latency_ms"] < 500
+        wait_until(lambda: xvfb.find_window(window))
+        xvfb.press(window, "o")
+        assert server.event("speaker")["name"] != "spk"
+        assert server.end(signal.SIGTERM) == 0
 
 
 def test_devices_and_doctor_find_microphone_and_speaker(pulse: Pulse) -> None:

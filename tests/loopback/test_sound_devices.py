@@ -94,6 +94,24 @@ def test_a_microphone_records_what_its_room_hears(pulse: Pulse, tmp_path: Path) 
     assert err == ""
 
 
+def test_a_microphone_goes_over_to_another_device_without_stopping(pulse: Pulse, tmp_path: Path) -> None:
+    room = pulse.play(tone(60, 600, 5000), "mic")
+    path = tmp_path / "changed.npz"
+    try:
+        out, _ = pulse.child("change", "spk_monitor", "mic_monitor", "1.5", str(path)).communicate(timeout=60)
+    finally:
+        room.kill()
+        room.wait(10)
+    opened, refused, ended = objects(out)
+    assert opened["description"] == refused["description"] == "microphone 'spk_monitor'"
+    assert "There is no microphone 'gramophone'" in refused["error"]
+    assert ended == {"description": "microphone 'mic_monitor'", "went_on": True, "alive": True}
+    recorded = np.load(path)
+    assert np.abs(recorded["before"]).max() < 100, "nothing plays there"
+    hertz, _ = loudest(recorded["after"][-RATE // 2 :])
+    assert abs(hertz - 600) < 3
+
+
 def test_a_device_that_does_not_exist_is_a_sentence_and_code_4(pulse: Pulse) -> None:
     player = pulse.child("play", "gramophone", "440", "8000", "1")
     out, _ = player.communicate(timeout=30)

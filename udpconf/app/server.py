@@ -16,7 +16,15 @@ from udpconf.app.audio_receive import AudioReceiver
 from udpconf.app.decoding import StreamDecoder
 from udpconf.app.feeds import DueFrame, EventHub, Feed, FrameHub
 from udpconf.app.recording import RoomRecording
-from udpconf.app.values import AudioBlock, ClientInfo, ClientJoined, ClientLeft, Frame, ServerEvent
+from udpconf.app.values import (
+    AudioBlock,
+    ClientInfo,
+    ClientJoined,
+    ClientLeft,
+    Frame,
+    ServerEvent,
+    SpeakerInfo,
+)
 from udpconf.config import (
     DEFAULT_AUDIO_PORTS,
     DEFAULT_PORT,
@@ -226,13 +234,13 @@ class Server:
         return Feed(get, lambda: self._sound.unsubscribe(queue), timeout)
 
     def start_speaker(self, device: str | int | None = None) -> None:
-        """Play everybody's sound; pictures are then held back to keep step with it.
+        """Play everybody's sound, from now on on this speaker; pictures are held back to keep step with it.
 
         Args:
             device: index or a part of the name, as ``udpconf devices`` lists them; None: the system's default.
 
         Raises:
-            DeviceError: there is no such device, or it cannot be opened.
+            DeviceError: there is no such device, or it cannot be opened; a speaker that plays already goes on.
             MissingDependencyError: PyAudio is not installed.
         """
         with self._changing:
@@ -249,6 +257,12 @@ class Server:
             speaker, self._speaker = self._speaker, None
         if speaker is not None:
             speaker.close()
+
+    @property
+    def speaker(self) -> SpeakerInfo | None:
+        """What sound is played on, or None."""
+        speaker = self._speaker
+        return None if speaker is None else SpeakerInfo(speaker.name, speaker.device_latency_us / MS)
 
     def mute(self, muted: bool = True) -> None:
         """Silence the speaker, or let it sound again; ``audio()`` and recordings are not touched."""

@@ -20,6 +20,7 @@ __all__ = [
     "RecordingStarted",
     "SenderStats",
     "ServerEvent",
+    "SpeakerInfo",
 ]
 
 
@@ -29,6 +30,13 @@ class ClientInfo(NamedTuple):
     id: str  # 16 hexadecimal digits, the same after a reconnect
     name: str  # a label that the client chose; two may choose the same
     address: tuple[str, int]  # host and UDP port, where it is now
+
+
+class SpeakerInfo(NamedTuple):
+    """What sound is played on."""
+
+    name: str
+    latency_ms: float  # of the device, as its driver says: from taking sound to the air
 
 
 @dataclass(frozen=True, slots=True, eq=False)

@@ -32,7 +32,7 @@ from udpconf.cli.options import (
 )
 from udpconf.cli.secret import secret_for_serving
 from udpconf.cli.serve_table import COLUMNS, table
-from udpconf.cli.sound import open_speaker
+from udpconf.cli.sound import next_speaker, open_speaker, tell_speaker
 from udpconf.cli.stop import StopRequested, stop_on_terminate
 from udpconf.cli.volumes import Volumes
 from udpconf.cli.window import require_display
@@ -57,7 +57,7 @@ THREAD_END_S = 1.0
 # Of full scale, -34 dB: a quiet voice before a microphone; a room without one is 10 to 20 dB below.
 _SPEAKING_LEVEL = 0.02
 # Said in the window while it is empty.
-KEYS = """Keys: q quits, r records, f full screen, m mutes all, s saves a picture
+KEYS = """Keys: q quits, r records, f full screen, m mutes all, o next speaker, s saves a picture
 Tab or 1 to 9 selects somebody: x mutes, + and - change the volume"""
 
 
@@ -113,8 +113,8 @@ def serve(
 ) -> None:
     """Take senders in: show them, play their sound, record them. The first line printed is the URL to join.
 
-    Keys in the window: q quits, r starts and stops recording, f full screen, m mutes all, s saves a picture; Tab or 1-9
-    selects somebody, whom x mutes and + and - make louder and softer.
+    Keys in the window: q quits, r starts and stops recording, f full screen, m mutes all, o plays on the next
+    speaker, s saves a picture; Tab or 1-9 selects somebody, whom x mutes and + and - make louder and softer.
     """
     console: Console = context.obj
     console.configure(json_lines=json_lines, quiet=quiet, verbose=verbose)
@@ -178,6 +178,7 @@ class _Serving:
                 # Before the address is given out: a speaker that was named may not be there.
                 open_speaker(server, settings.speaker, self._console)
                 self._announce(server)
+                tell_speaker(server, self._console)
                 self._open_window(server, stack)
                 self._loop(server)
                 reason = "q"
@@ -344,6 +345,8 @@ class _Serving:
             elif key == "m":
                 server.mute(not server.muted)
                 self._console.say("muted" if server.muted else "sound is on")
+            elif key == "o":
+                next_speaker(server, self._console)
             elif key == "s" and self._wall is not None:
                 stem = f"udpconf-{datetime.now(UTC):%Y%m%dT%H%M%SZ}"
                 path = self._wall.snapshot(self._settings.record or Path(), stem)

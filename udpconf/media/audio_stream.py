@@ -127,6 +127,10 @@ class AudioStream:
                 instance.terminate()
                 raise
             self._instance = instance
+        # Asked for is the lowest that the driver offers (PyAudio does so); this is what it gives.
+        log.info(
+            "the %s '%s' is open, %.0f ms of latency", self._kind, self.device.name, self.latency_us / 1000
+        )
 
     def _open_with(self, instance: Any) -> Any:
         device = choose(list_with(instance, self._direction), self._wanted, self._kind)

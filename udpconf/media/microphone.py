@@ -10,6 +10,7 @@ import sys
 import threading
 import time
 from collections.abc import Callable, Mapping
+from functools import partial
 
 import numpy as np
 from numpy.typing import NDArray
@@ -83,7 +84,10 @@ class Microphone:
         self._queue: queue.Queue[tuple[bytes, int, int]] = queue.Queue(QUEUE_BLOCKS)
         self._clock = CaptureClock()
         self._closing = threading.Event()
+        # Exchanged under the lock; only whoever has taken a stream out of here closes it.
+        self._changing = threading.Lock()
         self._stream: AudioStream | None = None
+        self._source = object()  # who may bring sound: two streams are open while one takes the other's place
         self._thread: threading.Thread | None = None
 
     @property
@@ -102,11 +106,30 @@ class Microphone:
         A microphone has no pictures: ``on_picture`` is never called.
         """
         # One channel: the first microphone of an array is sound enough, and no driver averages them the same way.
-        self._stream = AudioStream("Input", self._wanted, 1, self._take)
-        self._thread = threading.Thread(
-            target=self._run, args=(self._stream, on_sound), name="microphone", daemon=True
-        )
+        self._stream = AudioStream("Input", self._wanted, 1, partial(self._take, self._source))
+        self._thread = threading.Thread(target=self._run, args=(on_sound,), name="microphone", daemon=True)
         self._thread.start()
+
+    def use(self, device: str | int | None) -> None:
+        """Go over to another device without stopping: index, a part of the name, or None for the system's default.
+
+        What was plugged in after the one in use was opened may not be found: PortAudio looks for devices when it
+        starts. Takes as long as opening does, up to a second.
+
+        Raises:
+            DeviceError: there is no such device, or it cannot be opened; the one before goes on.
+        """
+        if self._thread is None:
+            self._wanted = device
+            return
+        source = object()
+        after: AudioStream | None = AudioStream("Input", device, 1, partial(self._take, source))
+        with self._changing:
+            if not self._closing.is_set():
+                self._stream, after = after, self._stream
+                self._source, self._clock = source, CaptureClock()
+        if after is not None:
+            after.close()
 
     def stop(self) -> None:
         """Let go of the device; returns within a second even if the driver hangs."""
@@ -115,9 +138,16 @@ class Microphone:
             self._thread.join(STOP_S)
 
     def _take(
-        self, in_data: bytes | None, frame_count: int, channels: int, time_info: Mapping[str, float]
+        self,
+        source: object,
+        in_data: bytes | None,
+        frame_count: int,
+        channels: int,
+        time_info: Mapping[str, float],
     ) -> None:
         """PortAudio's thread has ``frame_count`` samples."""
+        if source is not self._source:
+            return
         now_us = time.monotonic_ns() // 1_000
         block_us = frame_count * SECOND // SAMPLE_RATE
         age_us = block_us
@@ -132,7 +162,7 @@ class Microphone:
         except queue.Full:
             self.dropped += 1
 
-    def _run(self, stream: AudioStream, on_sound: OnSound | None) -> None:
+    def _run(self, on_sound: OnSound | None) -> None:
         looked_us = 0
         while not self._closing.is_set():
             try:
@@ -145,5 +175,10 @@ class Microphone:
             now_us = time.monotonic_ns() // 1_000
             if now_us - looked_us > KEEP_S * SECOND:
                 looked_us = now_us
-                stream.keep()
-        stream.close()
+                with self._changing:
+                    if self._stream is not None:
+                        self._stream.keep()
+        with self._changing:
+            stream, self._stream = self._stream, None
+        if stream is not None:
+            stream.close()

@@ -67,6 +67,11 @@ class Speaker:
         return self._stream.alive
 
     @property
+    def device_latency_us(self) -> int:
+        """What the driver gave when it was asked for little, microseconds: without the ring."""
+        return self._stream.latency_us
+
+    @property
     def queued_us(self) -> int:
         """Sound that waits in the ring, microseconds."""
         return self._ring_bytes * SECOND // (SAMPLE_RATE * SAMPLE_BYTES * self._stream.channels)

@@ -28,7 +28,7 @@ from udpconf.media.native import cv2
 EVENT_INTERVAL_S = 0.010
 # The display may be gone when the parent is: closing windows gets so long.
 FAREWELL_S = 1.0
-FORWARDED_KEYS = "qrmsx+-=\t123456789"
+FORWARDED_KEYS = "qrmosx+-=\t123456789"
 ESCAPE = "\x1b"
 # Below this a window is minimised or about to vanish; the parent should not draw for it.
 SIZE_MIN_PX = 16
