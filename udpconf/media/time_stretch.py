@@ -28,6 +28,8 @@ PLACES_MAX = 3
 QUIET_RMS = 33.0
 # Mismatches up to -50 dB of the sound are as good as none; of those the longest lag is taken, it saves the most calls.
 ALIKE = 1e-5
+# FFTs are as long as a multiple of this, so none has a large prime factor: 240 is 2^4 3 5, and there are ten of it at most.
+AROUND_STEP = 240
 # What callers may ask for: NetEQ's threshold for shortening speech, and its lower one for when there is no time.
 GOOD_LIKENESS = 0.9
 HURRIED_LIKENESS = 0.5
@@ -57,8 +59,9 @@ def shorten(pcm: Pcm, played: int = 0, at_most: int = LAG_MAX) -> Stretched:
         played: so many samples at its beginning have been heard and stay as they are.
         at_most: samples to leave out, in case less than a long period is wanted.
     """
-    leaves = range(played, len(pcm) - FADE - LAG_MIN + 1, PLACE_STEP)[:PLACES_MAX]
-    return _spliced(pcm, played, _best_splice(pcm, leaves, 1, at_most))
+    pcm = pcm[played:]
+    leaves = range(0, len(pcm) - FADE - LAG_MIN + 1, PLACE_STEP)[:PLACES_MAX]
+    return _spliced(pcm, 0, _best_splice(pcm, leaves, 1, at_most))
 
 
 def lengthen(pcm: Pcm, played: int = 0, at_most: int = LAG_MAX) -> Stretched:
@@ -102,9 +105,11 @@ def _likenesses(samples: Samples, places: NDArray[np.int_]) -> Samples:
     """[place, position]: the product of the 5 ms at each place with the 5 ms at every position."""
     count = samples.shape[1]
     at_places = samples[:, places[:, np.newaxis] + np.arange(FADE)]
-    # Round a circle, by FFT; positions from which 5 ms fit into the sound do not reach round its end.
-    spectra = np.conj(np.fft.rfft(at_places, count)) * np.fft.rfft(samples)[:, np.newaxis]
-    products: Samples = np.fft.irfft(spectra.sum(axis=0), count)
+    # Round a circle, by FFT; positions from which 5 ms fit into the sound do not reach round its end. Sound that was made longer
+    # or shorter has any length, also a prime one, for which an FFT takes three times as long.
+    around = -(-count // AROUND_STEP) * AROUND_STEP
+    spectra = np.conj(np.fft.rfft(at_places, around)) * np.fft.rfft(samples, around)[:, np.newaxis]
+    products: Samples = np.fft.irfft(spectra.sum(axis=0), around)
     return products[:, : count - FADE + 1]
 
 
