@@ -24,7 +24,7 @@ from udpconf.media.time_stretch import (
     shorten,
 )
 from udpconf.proto.audio_jitter import PLAY_US, AudioJitterBuffer
-from udpconf.proto.drift import DriftControl
+from udpconf.proto.drift import LEARN_WITHIN_US, DriftControl
 
 Pcm = NDArray[np.int16]
 
@@ -116,8 +116,11 @@ class ClientSound:
         if frame.data is not None:
             self.arrived.append(frame)
         if audible:
-            if frame.data is not None:
-                self._resampler.wanted = self._drift.update(self.buffer.astray_us)
+            # A delay that is far off is for stretching to mend, and says nothing of clocks: two that agree need no resampler, which
+            # takes three times as long as decoding.
+            astray_us = self.buffer.astray_us
+            if frame.data is not None and (self._drift.ratio != 1 or abs(astray_us) <= LEARN_WITHIN_US):
+                self._resampler.wanted = self._drift.update(astray_us)
             pcm = self._resampler.resample(self._decode(frame, skipped))
             self.level = max(self.level, peak_of(pcm) / FULL_SCALE)
         else:
