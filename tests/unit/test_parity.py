@@ -195,9 +195,9 @@ def test_what_is_owed_is_forgotten_where_nothing_is_lost() -> None:
     data = shards_of()
     parity = FrameParity(CODE)
     for _ in range(20):
-        parity.of_frame(data, 0.03, 1.0)
+        parity.of_frame(data, 0.15, 1.0)
         assert not parity.of_frame(data, 0.0, 1.0)
-    assert len(parity.of_frame(data, 0.03, 1.0)) == int(parity_wanted(len(data), 0.03))
+    assert len(parity.of_frame(data, 0.15, 1.0)) == int(parity_wanted(len(data), 0.15))
 
 
 def test_the_share_of_parity_is_the_mean_and_not_that_of_the_frame_that_gets_one_more() -> None:

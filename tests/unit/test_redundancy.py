@@ -232,6 +232,27 @@ def test_the_more_often_can_be_asked_the_less_is_sent_in_advance() -> None:
         assert answers[-1] >= 2
 
 
+@pytest.mark.parametrize("data_shards", [64, 80, 96, 112, 128])
+@pytest.mark.parametrize(("step", "burst"), [(46, 1.0), (30, 1.0), (16, 1.0), (46, 5.0), (16, 5.0)])
+def test_a_large_block_gets_nearly_what_it_is_worth(data_shards: int, step: int, burst: float) -> None:
+    loss = exp(-step / 10)
+
+    def worth(parity: float) -> float:
+        fewer = int(parity)
+        fresh = (fewer + 1 - parity) * fresh_share(data_shards, fewer, loss, burst)
+        fresh += (parity - fewer) * fresh_share(data_shards, fewer + 1, loss, burst)
+        return fresh - AREA_PRICE * float((parity / data_shards) ** AREA_PRICE_POWER)
+
+    best = max(worth(float(parity)) for parity in range(data_shards))
+    assert worth(parity_wanted(data_shards, loss, burst)) >= best - 0.002
+
+
+def test_nothing_is_answered_where_no_answer_would_be_enough() -> None:
+    assert repair_count(5, 12, 0.9) == 0
+    assert repair_count(60, 120, 0.9) == 0
+    assert repair_count(5, 12, 0.5) > 10
+
+
 def test_an_answer_is_never_less_than_what_is_missing() -> None:
     for missing, k in ((1, 1), (5, 12), (40, 100), (128, 128)):
         assert repair_count(missing, k, 0.0) == missing

@@ -40,26 +40,44 @@ AREA_PRICE_POWER = 2.2
 # The same where there is time to ask.
 PRICE = 0.10
 PRICE_RISE = 1.5
-# What a frame costs that is not whole though there was time to ask: all of itself, though most of it is there, since who spends
-# time on wholeness wants it.
-LOST_FRAME = 1.0
+# What a frame costs that is not whole though there was time to ask: more than its hole, since who spends time on wholeness
+# wants it. Chosen with the figures of docs/recovery.md.
+LOST_FRAME = 1.2
 # Below this nothing is bought: one shard more for twelve would cost 8 % of the bytes.
 LOSS_MIN = 0.003
 LOSS_MAX = 0.9
 BURST_MAX = 50.0
 # Decisions are worked out for shares of loss a tenth apart and for bursts half a packet apart, and kept.
 _STEPS_PER_FACTOR_E = 10
-# From here on the share of parity hardly changes; a decision for 32 shards takes 1.5 ms, for 128 it would take 20.
+# Where repair can follow, more shards get parity in proportion to so many: a decision for 32 takes 1.5 ms, for 128 it would take 20.
 _LARGE = 32
+# Where it cannot, large blocks get a smaller share than small ones, but in bursts a larger one: between these two it is taken
+# to change evenly. They take 1 to 9 ms, once for each loss.
+_LARGER, _LARGEST = 64, 128
 _CACHED_DECISIONS = 4096
 _CACHED_PATHS = 64
 # And for shares of lost requests so far apart: few are sent, so no better is known of them.
 _REQUEST_LOSS_STEP = 0.05
 # A third round hardly changes what the first ones send, and costs as much to work out.
 ROUNDS_MAX = 2
-# What is less likely counts as a frame lost, and no answer is longer than needed by more than this: both bound the work.
+# What is less likely counts as a frame lost, and no answer is longer than needed by more than this, or than twice what is missing:
+# both bound the work.
 _NEGLIGIBLE = 1e-3
 _SPARE_MAX = 16
+
+
+class _Path(NamedTuple):
+    """What decisions depend on, rounded so that they are worked out once."""
+
+    loss: float
+    burst: float
+    request_loss: float
+
+
+def _path(loss: float, burst: float, request_loss: float) -> _Path:
+    step = round(log(min(loss, LOSS_MAX)) * _STEPS_PER_FACTOR_E)
+    requests = round(min(request_loss, LOSS_MAX) / _REQUEST_LOSS_STEP) * _REQUEST_LOSS_STEP
+    return _Path(exp(step / _STEPS_PER_FACTOR_E), round(2 * min(burst, BURST_MAX)) / 2, requests)
 
 
 def parity_wanted(
@@ -79,10 +97,18 @@ def parity_wanted(
     """
     if loss < LOSS_MIN:
         return 0.0
-    like = min(data_shards, _LARGE)
-    path = _path(loss, burst, request_loss)
-    wanted = _best(like, path, min(rounds, ROUNDS_MAX))
-    return min(wanted * data_shards / like, SHARDS_PER_BLOCK_MAX - data_shards)
+    share = _share(data_shards, _path(loss, burst, request_loss), min(rounds, ROUNDS_MAX))
+    return min(share * data_shards, SHARDS_PER_BLOCK_MAX - data_shards)
+
+
+def _share(data_shards: int, path: _Path, rounds: int) -> float:
+    if rounds:
+        like = min(data_shards, _LARGE)
+        return _best(like, path, rounds) / like
+    if data_shards <= _LARGER:
+        return _best(data_shards, path, 0) / data_shards
+    smaller, larger = _best(_LARGER, path, 0) / _LARGER, _best(_LARGEST, path, 0) / _LARGEST
+    return smaller + (larger - smaller) * (data_shards - _LARGER) / (_LARGEST - _LARGER)
 
 
 def repair_count(
@@ -104,7 +130,7 @@ def repair_count(
         request_loss: share of packets that the way back loses.
 
     Returns:
-        At least ``missing``: fewer would make the request useless.
+        At least ``missing``, as fewer would make the request useless; 0 where so much is lost that no answer is worth its bytes.
     """
     if loss < LOSS_MIN:
         return missing
@@ -112,20 +138,6 @@ def repair_count(
     k = round(data_shards * like / missing)
     count, _ = _answer(like, k, _path(loss, burst, request_loss), min(rounds, ROUNDS_MAX) + 1)
     return -(-count * missing // like)
-
-
-class _Path(NamedTuple):
-    """What decisions depend on, rounded so that they are worked out once."""
-
-    loss: float
-    burst: float
-    request_loss: float
-
-
-def _path(loss: float, burst: float, request_loss: float) -> _Path:
-    step = round(log(min(loss, LOSS_MAX)) * _STEPS_PER_FACTOR_E)
-    requests = round(min(request_loss, LOSS_MAX) / _REQUEST_LOSS_STEP) * _REQUEST_LOSS_STEP
-    return _Path(exp(step / _STEPS_PER_FACTOR_E), round(2 * min(burst, BURST_MAX)) / 2, requests)
 
 
 @lru_cache(_CACHED_DECISIONS)
@@ -172,7 +184,7 @@ def _overhead_at_price(price: float, rounds: int) -> float:
 def _answer(missing: int, data_shards: int, path: _Path, rounds: int) -> tuple[int, float]:
     """How many shards to send when so many are missing and rounds, this one included, are left; and A[rounds][missing]."""
     best, best_cost = missing, float("inf")
-    for spare in range(_SPARE_MAX + 1):
+    for spare in range(max(_SPARE_MAX, missing) + 1):
         sent = missing + spare
         price = PRICE * sent / data_shards
         if price >= best_cost:
@@ -181,7 +193,7 @@ def _answer(missing: int, data_shards: int, path: _Path, rounds: int) -> tuple[i
         cost = price + _cost_to_go(chances, spare, data_shards, path, rounds - 1)
         if cost < best_cost:
             best, best_cost = sent, cost
-    return best, min(LOST_FRAME, best_cost)
+    return (best, best_cost) if best_cost < LOST_FRAME else (0, LOST_FRAME)
 
 
 def _cost_to_go(chances: list[float], spare: int, data_shards: int, path: _Path, rounds: int) -> float:

@@ -17,6 +17,8 @@ from udpconf.wire.frames import ANSWERS_REPAIR, Feedback, VideoShard
 # Where a VIDEO frame says what it is (docs/protocol.md): block, shard index, data shards, the low byte of its interval count.
 _BLOCK_AT, _INDEX_AT, _DATA_SHARDS_AT, _COUNT_AT = 6, 8, 9, 26
 IP_UDP_BYTES = 48  # of a datagram over IPv6; IPv4 takes 20 less
+# So few packets come back that a shorter look would see chance.
+BACK_WINDOW_US = 30 * SECOND
 # Half of a fall is believed after some 14 frames.
 _PARITY_SHARE_GAIN = 0.05
 
@@ -33,7 +35,7 @@ class SenderTotals:
     def __init__(self) -> None:
         self.counts = SenderStats()
         self._recent = Recent()
-        self._loss, self._loss_back = LossEstimate(), LossEstimate()
+        self._loss, self._loss_back = LossEstimate(), LossEstimate(BACK_WINDOW_US)
         self._feedback: Feedback | None = None
         self._earlier_bytes = self._earlier_packets = 0  # of the sessions before this one
         self._parity_share = self._repair_share = 0.0
@@ -48,7 +50,7 @@ class SenderTotals:
         """The server counts anew, too."""
         self._feedback = None
         self._second.clear()
-        self._loss, self._loss_back = LossEstimate(), LossEstimate()
+        self._loss, self._loss_back = LossEstimate(), LossEstimate(BACK_WINDOW_US)
 
     def session_ends(self, session: Session) -> None:
         self._earlier_bytes += session.counters.bytes_sent
