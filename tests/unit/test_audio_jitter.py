@@ -202,3 +202,19 @@ def test_a_leap_in_the_sequence_numbers_is_not_concealed_frame_by_frame() -> Non
         made_up += frame is not None and frame.data is None
     assert made_up < 5
     assert buffer.counts.lost == 100_000
+
+
+def test_who_conceals_a_lost_frame_may_look_at_the_one_after_it() -> None:
+    buffer = AudioJitterBuffer()
+    assert buffer.following is None
+    buffer.least_us = 60 * MS
+    seen = list[tuple[bytes | None, bytes | None]]()
+    for number in range(30):
+        now_us = number * FRAME_US + 1 * MS
+        if number != 20:
+            buffer.push(number, number * FRAME_US, bytes([number]), now_us)
+        frame = buffer.pop(now_us)
+        if frame is not None:
+            seen.append((frame.data, buffer.following))
+    at = seen.index((None, bytes([21])))
+    assert seen[at - 1 : at + 2] == [(bytes([19]), None), (None, bytes([21])), (bytes([21]), bytes([22]))]

@@ -157,5 +157,5 @@ class ClientSound:
         return pcm if before is None else crossfade(before, pcm)
 
     def _sound(self, frame: OpusFrame, decoder: OpusDecoder) -> Pcm:
-        pcm = decoder.conceal() if frame.data is None else decoder.decode(frame.data)
+        pcm = decoder.conceal(self.buffer.following) if frame.data is None else decoder.decode(frame.data)
         return pcm.reshape(FRAME_SAMPLES, -1)

@@ -21,7 +21,7 @@ Pcm = NDArray[np.int16]
 
 # <opus_defines.h>
 _RESTRICTED_LOWDELAY = 2051
-_SET_BITRATE, _GET_LOOKAHEAD = 4002, 4027
+_SET_BITRATE, _GET_LOOKAHEAD, _RESET_STATE = 4002, 4027, 4028
 
 _SHORTS = ctypes.POINTER(ctypes.c_int16)
 
@@ -62,6 +62,10 @@ class Encoder:
         """From the next packet on."""
         self._library.opus_encoder_ctl(self._state, _SET_BITRATE, ctypes.c_int32(bitrate_bps))
 
+    def reset(self) -> None:
+        """Forget all sound."""
+        self._library.opus_encoder_ctl(self._state, _RESET_STATE)
+
     def encode(self, block: Pcm) -> bytes:
         """int16[n, channels], n a length that Opus has."""
         block = np.ascontiguousarray(block)
@@ -78,6 +82,7 @@ class Decoder:
 
     def __init__(self, library: ctypes.CDLL, sample_rate: int, channels: int) -> None:
         self._library = library
+        self._sample_rate = sample_rate
         self._channels = channels
         error = ctypes.c_int()
         self._state = library.opus_decoder_create(sample_rate, channels, ctypes.byref(error))
@@ -87,6 +92,12 @@ class Decoder:
     def __del__(self) -> None:
         if state := getattr(self, "_state", None):
             self._library.opus_decoder_destroy(state)
+
+    def copy(self) -> "Decoder":
+        """Another one that goes on from here. A state is one piece of memory, and may be copied as such (<opus.h>)."""
+        other = Decoder(self._library, self._sample_rate, self._channels)
+        ctypes.memmove(other._state, self._state, self._library.opus_decoder_get_size(self._channels))
+        return other
 
     def decode(self, data: bytes, samples: int) -> Pcm | None:
         """int16[samples, channels]; None if it is no packet of that length, whatever the bytes."""
@@ -142,5 +153,7 @@ def _declare(library: ctypes.CDLL) -> None:
     library.opus_encode.argtypes = [state, _SHORTS, integer, ctypes.c_char_p, ctypes.c_int32]
     library.opus_decode.restype = integer
     library.opus_decode.argtypes = [state, ctypes.c_char_p, ctypes.c_int32, _SHORTS, integer, integer]
+    library.opus_decoder_get_size.restype = integer
+    library.opus_decoder_get_size.argtypes = [integer]
     library.opus_decoder_get_nb_samples.restype = integer
     library.opus_decoder_get_nb_samples.argtypes = [state, ctypes.c_char_p, ctypes.c_int32]

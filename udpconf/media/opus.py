@@ -1,12 +1,15 @@
 """Opus by libopus, which PyAV's wheel carries: sound in, 10 ms frames out, and back, lost frames concealed.
 
-Where ctypes can call the library (media/libopus.py), the bit rate can change and lost frames are made up by the decoder itself:
-beside a lossless decode of a sweep 5 dB closer than our own concealment. Elsewhere PyAV's codec does, with that.
+Where ctypes can call the library (media/libopus.py), the bit rate can change; a single lost frame is made up of an earlier piece
+of the sound (media/interpolation.py), which the decoder gets as a packet (media/stand_in.py), and what no piece fits into, the
+decoder makes up by itself. Elsewhere PyAV's codec does, with our own concealment.
 
 The low-delay application looks ahead 2.5 ms and is pure CELT, so a frame costs 10 ms + 2.5 ms of delay in all. The
 look-ahead is taken off the capture times here, once: ``OpusFrame.capture_us`` is when the sound that a decoder returns
 for that frame was heard, and nobody else needs to know.
 """
+
+from collections import deque
 
 import numpy as np
 from numpy.typing import NDArray
@@ -15,7 +18,9 @@ from udpconf.errors import ConfigError
 from udpconf.limits import MS, OPUS_FRAME_MAX_BYTES
 from udpconf.media import libopus
 from udpconf.media.concealment import Concealment
+from udpconf.media.interpolation import BEFORE, extend, fill
 from udpconf.media.native import av
+from udpconf.media.stand_in import StandIn
 from udpconf.media.steady_rate import RateControl, SteadyRate
 
 Pcm = NDArray[np.int16]
@@ -33,6 +38,11 @@ CAPTURE_JUMP_US = 20 * MS
 CAPTURE_SMOOTHING = 1 / 16
 # Past two frames what libopus makes up hums like a machine: by four frames later it is silence.
 FADE_FROM, FADE_FRAMES = 2, 4
+HEARD_FRAMES = -(-BEFORE // FRAME_SAMPLES)
+# From how like its neighbours sound must be to be made up of an earlier piece. With the frame that follows at hand: below it
+# libopus's own concealment is as near to speech. Without: only what is as good as periodic goes on as it did.
+FILL_LIKENESS = 0.8
+EXTEND_LIKENESS = 0.98
 LAYOUTS = {1: "mono", 2: "stereo"}
 
 
@@ -101,7 +111,12 @@ class OpusDecoder:
         self._concealed = 0  # frames since the last real one
         library = libopus.load() if native else None
         self._native = None if library is None else libopus.Decoder(library, SAMPLE_RATE, channels)
-        if self._native is None:
+        if library is not None:
+            silence = np.zeros((FRAME_SAMPLES, channels), np.int16)
+            self._heard: deque[Pcm] = deque([silence] * HEARD_FRAMES, maxlen=HEARD_FRAMES)
+            self._stand_in: StandIn | None = None  # not made until something is lost
+            self._library = library
+        else:
             self._concealment = Concealment(SAMPLE_RATE, channels)
             self._context = av.AudioCodecContext.create("libopus", "r")
             self._context.sample_rate = SAMPLE_RATE
@@ -118,13 +133,54 @@ class OpusDecoder:
         if self._concealed > FADE_FROM:
             block = _faded(block, self._level(), 1.0)
         self._concealed = 0
-        return block
+        return self._remembered(block)
 
-    def conceal(self) -> Pcm:
-        """10 ms in place of a frame that did not come: what was heard last goes on, fading."""
+    def conceal(self, following: bytes | None = None) -> Pcm:
+        """10 ms in place of a frame that did not come: what was heard last goes on, fading.
+
+        Args:
+            following: the frame after it, if it is there already: what is made up leads over to it. Decode it next.
+        """
         if self._native is None:
             return self._concealment.conceal(FRAME_SAMPLES)
-        made_up = self._native.conceal(FRAME_SAMPLES)
+        if not self._concealed and (bridge := self._bridge(self._native, following)) is not None:
+            self._concealed = 1
+            return self._remembered(bridge)
+        return self._remembered(self._continued(self._native))
+
+    def _bridge(self, decoder: libopus.Decoder, following: bytes | None) -> Pcm | None:
+        """Made up of an earlier piece of the sound; None: there is none that fits."""
+        heard = np.concatenate(self._heard).astype(np.float64)
+        before = heard[-BEFORE:]
+        if not heard.any():
+            return None
+        if self._stand_in is None:
+            self._stand_in = StandIn(self._library, SAMPLE_RATE, self.channels, FRAME_SAMPLES)
+        # Up to the end of the overlap of the frame after it, which is not as it should be.
+        gap = FRAME_SAMPLES + self._stand_in.lookahead
+        bridge = None
+        made_up = extend(before, gap)
+        if made_up.likeness >= EXTEND_LIKENESS:
+            bridge = self._stand_in.decode(decoder, heard, made_up.sound, following, exact=True)
+        if bridge is None and following is not None:
+            ahead = decoder.copy()
+            ahead.conceal(FRAME_SAMPLES)
+            after = ahead.decode(following, FRAME_SAMPLES)
+            if after is not None:
+                made_up = fill(before, after[self._stand_in.lookahead :].astype(np.float64), gap)
+                if made_up.likeness >= FILL_LIKENESS:
+                    bridge = self._stand_in.decode(decoder, heard, made_up.sound, following, exact=False)
+        if bridge is None:
+            return None
+        self._native, played = bridge
+        return self._shaped(played)
+
+    def _remembered(self, block: Pcm) -> Pcm:
+        self._heard.append(block.reshape(FRAME_SAMPLES, -1))
+        return block
+
+    def _continued(self, decoder: libopus.Decoder) -> Pcm:
+        made_up = decoder.conceal(FRAME_SAMPLES)
         assert made_up is not None, "libopus conceals whatever came before"
         before = self._level()
         self._concealed += 1

@@ -207,6 +207,12 @@ class AudioJitterBuffer:
         """The frame that comes next is there."""
         return self._last is not None and self._last + 1 in self._waiting
 
+    @property
+    def following(self) -> bytes | None:
+        """The data of the frame that comes next; None: it is not there."""
+        frame = None if self._last is None else self._waiting.get(self._last + 1)
+        return None if frame is None else frame.data
+
     def _reach(self, ahead_us: int) -> None:
         self._reach_us[1] = max(self._reach_us[1], -(-ahead_us // PLAY_US) * PLAY_US)
         self._reached += 1
