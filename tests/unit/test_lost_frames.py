@@ -1,5 +1,6 @@
 """Single lost frames are bridged: a sweep and a voice go on through them, and what follows is decoded as if none was lost."""
 
+import ctypes
 from functools import cache
 
 import numpy as np
@@ -164,3 +165,44 @@ def test_a_following_frame_that_is_no_opus_does_no_harm(garbage: bytes) -> None:
         decoder.decode(data)
     assert decoder.conceal(garbage).shape == (FRAME_SAMPLES,)
     assert decoder.decode(sent[41]).any()
+
+
+def silk_packets(wave: Samples) -> list[bytes]:
+    """As from an encoder for telephony with in-band FEC: ours has none (<opus_defines.h> for the numbers)."""
+    library = libopus.load()
+    assert library is not None
+    state = library.opus_encoder_create(RATE, 1, 2048, ctypes.byref(ctypes.c_int()))
+    for request, value in ((4002, 32_000), (4012, 1), (4014, 20), (4024, 3001)):  # rate, FEC, loss, voice
+        library.opus_encoder_ctl(state, request, ctypes.c_int32(value))
+    out = ctypes.create_string_buffer(1275)
+    pcm = np.rint(wave).astype(np.int16)
+    sent = []
+    for start in range(0, len(pcm), FRAME_SAMPLES):
+        block = np.ascontiguousarray(pcm[start : start + FRAME_SAMPLES])
+        into = block.ctypes.data_as(ctypes.POINTER(ctypes.c_int16))
+        sent.append(out.raw[: library.opus_encode(state, into, FRAME_SAMPLES, out, 1275)])
+    library.opus_encoder_destroy(state)
+    return sent
+
+
+def test_a_packet_with_in_band_fec_brings_the_lost_one_before_it_back() -> None:
+    sent = silk_packets(voice(150.0))
+    lost = frozenset(range(20, len(sent) - 1, 7))
+    clean, alone, recovered = heard(sent), heard(sent, lost, peek=False), heard(sent, lost)
+    where = np.concatenate([np.arange(FRAME_SAMPLES) + index * FRAME_SAMPLES for index in lost])
+    errors = [float(np.sum((played - clean)[where] ** 2)) for played in (alone, recovered)]
+    assert errors[1] < errors[0] / 2
+
+
+def test_our_own_packets_hold_no_fec_and_give_what_libopus_makes_up() -> None:
+    library = libopus.load()
+    assert library is not None
+    sent = packets(voice(150.0, 0.5))
+    one, other = libopus.Decoder(library, RATE, 1), libopus.Decoder(library, RATE, 1)
+    for data in sent[:30]:
+        one.decode(data, FRAME_SAMPLES)
+        other.decode(data, FRAME_SAMPLES)
+    recovered, made_up = one.recover(sent[31], FRAME_SAMPLES), other.conceal(FRAME_SAMPLES)
+    assert recovered is not None
+    assert made_up is not None
+    assert np.array_equal(recovered, made_up)

@@ -109,10 +109,17 @@ class Decoder:
         """Made-up sound in place of a packet that did not come."""
         return self._decode(None, samples)
 
-    def _decode(self, data: bytes | None, samples: int) -> Pcm | None:
+    def recover(self, following: bytes, samples: int) -> Pcm | None:
+        """What the packet after a lost one knows of it (in-band FEC); where it knows nothing, the same as ``conceal``."""
+        if self._library.opus_decoder_get_nb_samples(self._state, following, len(following)) != samples:
+            return None
+        return self._decode(following, samples, fec=True)
+
+    def _decode(self, data: bytes | None, samples: int, *, fec: bool = False) -> Pcm | None:
         pcm = np.empty((samples, self._channels), np.int16)
         length = 0 if data is None else len(data)
-        came = self._library.opus_decode(self._state, data, length, pcm.ctypes.data_as(_SHORTS), samples, 0)
+        into = pcm.ctypes.data_as(_SHORTS)
+        came = self._library.opus_decode(self._state, data, length, into, samples, int(fec))
         return pcm if came == samples else None
 
 

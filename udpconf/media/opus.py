@@ -38,6 +38,9 @@ CAPTURE_JUMP_US = 20 * MS
 CAPTURE_SMOOTHING = 1 / 16
 # Past two frames what libopus makes up hums like a machine: by four frames later it is silence.
 FADE_FROM, FADE_FRAMES = 2, 4
+# The first byte of SILK's and hybrid packets is less (RFC 6716, section 3.1). Ours are CELT, which has no in-band FEC; others'
+# may be these, which may have it.
+FIRST_CELT_TOC = 16 << 3
 HEARD_FRAMES = -(-BEFORE // FRAME_SAMPLES)
 # From how like its neighbours sound must be to be made up of an earlier piece. With the frame that follows at hand: below it
 # libopus's own concealment is as near to speech. Without: only what is as good as periodic goes on as it did.
@@ -116,6 +119,9 @@ class OpusDecoder:
             self._heard: deque[Pcm] = deque([silence] * HEARD_FRAMES, maxlen=HEARD_FRAMES)
             self._stand_in: StandIn | None = None  # not made until something is lost
             self._library = library
+            self._celt = (
+                True  # so was the last packet: only among those a packet made here does not change the mode
+            )
         else:
             self._concealment = Concealment(SAMPLE_RATE, channels)
             self._context = av.AudioCodecContext.create("libopus", "r")
@@ -130,6 +136,7 @@ class OpusDecoder:
             return self.conceal()
         if self._native is None:
             return self._concealment.received(block)
+        self._celt = data[0] >= FIRST_CELT_TOC
         if self._concealed > FADE_FROM:
             block = _faded(block, self._level(), 1.0)
         self._concealed = 0
@@ -143,7 +150,13 @@ class OpusDecoder:
         """
         if self._native is None:
             return self._concealment.conceal(FRAME_SAMPLES)
-        if not self._concealed and (bridge := self._bridge(self._native, following)) is not None:
+        if following and following[0] < FIRST_CELT_TOC:
+            recovered = self._native.recover(following, FRAME_SAMPLES)
+            if recovered is not None:
+                self._concealed = 1
+                return self._remembered(self._shaped(recovered))
+        bridge = None if self._concealed or not self._celt else self._bridge(self._native, following)
+        if bridge is not None:
             self._concealed = 1
             return self._remembered(bridge)
         return self._remembered(self._continued(self._native))
