@@ -21,7 +21,7 @@ BITRATE_BPS = 128_000
 # it may be after more. With (4, 5) two of 314 frames of a sweep came out 3 dB too far off.
 WARM_FRAMES = (4, 5, 6)
 # Off by so small a share of the energy it need not be better.
-MISMATCH_GOOD = 0.004
+MISMATCH_GOOD = 0.001
 # If it is not yet as good, what came out too little is put in more, so often.
 CORRECTIONS = 1
 # What comes out may be off by a tenth of the energy: otherwise comb filters differ, and libopus's own concealment is safer.
