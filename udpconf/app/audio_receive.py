@@ -28,9 +28,9 @@ from udpconf.proto.events import AudioReceived
 Pcm = NDArray[np.int16]
 OnOpus = Callable[[str, OpusFrame], None]
 
-# What the ring is filled up to: the device takes 10 ms at a time, and our thread may be 10 ms late. Each time the ring
+# What the ring is filled up to: the device takes 5 ms at a time, and our thread may be 10 ms late. Each time the ring
 # runs dry all the same it gets a frame more, and after a while of calm one less. Chosen, not measured.
-RING_MIN_US = 20 * MS
+RING_MIN_US = 15 * MS
 RING_MAX_US = 60 * MS
 RING_CALM_US = 30 * SECOND
 # A device that has taken nothing for so long does not set the pace. One that has stopped for good is given up later.

@@ -16,7 +16,9 @@ from udpconf.media.audio_devices import PORTAUDIO_LOCK, AudioDevice, choose, lis
 log = logging.getLogger(__name__)
 
 SAMPLE_RATE = 48_000
-BUFFER_FRAMES = 480  # 10 ms, as Opus wants it
+BUFFER_FRAMES = (
+    240  # 5 ms: half of an Opus frame, so that neither the microphone nor the ring waits for a whole one
+)
 # No callback for so long: whoever waits for the device goes by the clock instead.
 ALIVE_US = 1 * SECOND
 # And for so long: the device is gone. PulseAudio was seen to pause for 0.9 s after a stream is opened.
@@ -30,7 +32,7 @@ OnBuffer = Callable[[bytes | None, int, int, Mapping[str, float]], bytes | None]
 
 
 class AudioStream:
-    """One direction of one device at 48 kHz, int16, in 10 ms buffers.
+    """One direction of one device at 48 kHz, int16, in 5 ms buffers.
 
     Args:
         direction: ``Input`` (a microphone) or ``Output`` (a speaker).

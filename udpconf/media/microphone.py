@@ -26,7 +26,7 @@ OnPicture = Callable[[NDArray[np.uint8], int], object]
 OnSound = Callable[[Pcm, int], object]
 
 # Half a second of sound: more than that is not live any longer. The newest is dropped when it is full, and counted.
-QUEUE_BLOCKS = 50
+QUEUE_BLOCKS = 100
 # The device is looked after so often, also while it brings nothing.
 KEEP_S = 0.5
 STOP_S = 1.0
@@ -35,7 +35,7 @@ STOP_S = 1.0
 DRIVER_KNOWS_AGE = not sys.platform.startswith("linux")
 # Blocks come in pairs or late, never early: the earliest say when sound is captured. This much a block is given back
 # (2 ms a second), to follow a slow sound card and what else was too early. Chosen, not measured.
-CREEP_US = 20
+CREEP_US = 10
 # More than this late, and sound was lost before us.
 LOST_US = 100 * MS
 
