@@ -201,6 +201,16 @@ def read_passphrase_file(path: Path) -> str:
     return check_passphrase(text.removesuffix("\n").removesuffix("\r"))
 
 
+def check_audio_channels(channels: int) -> None:
+    """Accept mono and stereo.
+
+    Raises:
+        ConfigError: otherwise.
+    """
+    if channels not in (1, 2):
+        raise ConfigError(f"Sound cannot be sent in {channels} channels; choose 1, or 2 for stereo.")
+
+
 def check_quality(quality: int, min_quality: int) -> None:
     """Accept JPEG qualities 1..100, the lower limit not above the upper one.
 

@@ -121,6 +121,11 @@ class OpusFrame(NamedTuple):
     capture_us: int  # CLOCK_MONOTONIC of whoever holds the frame, at its first sample
     data: bytes | None  # None: lost, to be concealed
 
+    @property
+    def channels(self) -> int:
+        """1, or 2 if the first byte says stereo (RFC 6716, section 3.1); 1 without data."""
+        return 2 if self.data and self.data[0] & 0x04 else 1
+
 
 SEPARATOR_BYTES = 2
 

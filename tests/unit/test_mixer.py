@@ -80,3 +80,11 @@ def test_mute_fades_over_one_block_and_back() -> None:
 def test_a_crossfade_of_full_scale_does_not_wrap() -> None:
     top = np.full((480, 1), 32_767, np.int16)
     assert crossfade(top, top).min() > 32_700
+
+
+def test_the_first_stereo_block_makes_the_mix_stereo_for_good_and_mono_is_doubled() -> None:
+    mixer = Mixer()
+    mono, stereo = np.full((240, 1), 100, np.int16), np.tile(np.array([[1, -2]], np.int16), (240, 1))
+    assert mixer.mix([mono]).shape == (240, 1)
+    assert (mixer.mix([mono, stereo]) == [101, 98]).all()
+    assert (mixer.mix([mono]) == [100, 100]).all()

@@ -8,9 +8,9 @@ from udpconf.wire.envelope import OVERHEAD_BYTES
 from udpconf.wire.frames import OPUS_FRAME_US, Feedback
 
 
-def told(loss: float, burst: float) -> SoundSender:
+def told(loss: float, burst: float, channels: int = 1) -> SoundSender:
     """After 30 s of sound."""
-    sender = SoundSender()
+    sender = SoundSender(channels)
     for second in range(31):
         lost = int(100 * second * loss)
         feedback = Feedback(0, 0, 0, 0, 0, 0, 0, 0, 0, 100 * second - lost, lost, int(lost / burst))
@@ -23,9 +23,12 @@ def sizes(sender: SoundSender) -> list[int]:
     return [len(sender.packetize(frame, number * 10 * MS)) + OVERHEAD_BYTES for number in range(20)]
 
 
+@pytest.mark.parametrize("channels", [1, 2])
 @pytest.mark.parametrize(("loss", "burst"), [(0.0, 1.0), (0.02, 1.0), (0.1, 1.1), (0.2, 1.25), (0.1, 5.0)])
-def test_all_of_it_stays_within_its_bytes_and_is_as_large_as_it_says(loss: float, burst: float) -> None:
-    sender = told(loss, burst)
+def test_all_of_it_stays_within_its_bytes_and_is_as_large_as_it_says(
+    loss: float, burst: float, channels: int
+) -> None:
+    sender = told(loss, burst, channels)
     largest = max(sizes(sender))
     assert largest * 8 * SECOND / OPUS_FRAME_US <= SOUND_MAX_BPS
     frame_bytes = sender.bitrate_bps * OPUS_FRAME_US // (8 * SECOND)
@@ -40,3 +43,8 @@ def test_before_the_server_has_said_anything_one_frame_is_repeated() -> None:
 def test_the_more_copies_the_fewer_bits_has_each() -> None:
     assert told(0.0, 1.0).bitrate_bps == 32_000
     assert told(0.2, 1.25).bitrate_bps < 24_000
+
+
+def test_stereo_has_twice_the_bits_where_there_is_room() -> None:
+    assert told(0.0, 1.0, channels=2).bitrate_bps == 64_000
+    assert told(0.2, 1.25, channels=2).bitrate_bps == told(0.2, 1.25).bitrate_bps

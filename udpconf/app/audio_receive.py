@@ -53,7 +53,7 @@ STOP_S = 1.0
 class AudioBlock(NamedTuple):
     """5 ms of sound as it should be played."""
 
-    pcm: Pcm  # int16[240, channels] at 48 kHz
+    pcm: Pcm  # int16[240, 1 or 2] at 48 kHz
     client_id: str | None  # None: all clients mixed
     capture_us: int | None  # CLOCK_MONOTONIC of this machine at the first sample; None when mixed
 

@@ -11,7 +11,7 @@ from numpy.typing import NDArray
 
 from udpconf.frames import OpusFrame
 from udpconf.limits import SECOND
-from udpconf.media.mixer import FULL_SCALE, crossfade, peak_of
+from udpconf.media.mixer import FULL_SCALE, crossfade, doubled, peak_of
 from udpconf.media.opus import FRAME_SAMPLES, SAMPLE_RATE, OpusDecoder
 from udpconf.media.resampler import Resampler
 from udpconf.media.time_stretch import (
@@ -59,14 +59,15 @@ class ClientSound:
         self._mixed_volume = 1.0
         self._decoder: OpusDecoder | None = None  # not made until somebody wants to hear
         self._drift = DriftControl()
-        self._resampler = Resampler(1)
+        self._channels = 1  # of what is played: two from the first stereo frame on
+        self._resampler = Resampler(self._channels)
         silence = np.zeros((PLAY_SAMPLES, 1), np.int16)
         self._heard: deque[Pcm] = deque([silence] * HEARD_BLOCKS, maxlen=HEARD_BLOCKS)  # what was played last
         self._ready: Pcm = silence[:0]
         self._ready_capture_us = 0
 
     def play(self, now_us: int, ahead_us: int, *, audible: bool) -> Pcm | None:
-        """The next 5 ms, int16[240, 1]; None: there is nothing to play.
+        """The next 5 ms, int16[240, 1 or 2]; None: there is nothing to play.
 
         Args:
             now_us: the time of the call.
@@ -84,7 +85,7 @@ class ClientSound:
         block = self._ready[:PLAY_SAMPLES]
         self._ready = self._ready[PLAY_SAMPLES:]
         if len(block) < PLAY_SAMPLES:  # the end of what there was
-            block = np.concatenate((block, np.zeros((PLAY_SAMPLES - len(block), 1), np.int16)))
+            block = np.concatenate((block, self._silence(PLAY_SAMPLES - len(block))))
         self._heard.append(block)
         return block
 
@@ -104,7 +105,7 @@ class ClientSound:
         if len(self._ready) < PLAY_SAMPLES:
             made_up = self._decoder.conceal().reshape(FRAME_SAMPLES, -1)
             self._ready = np.concatenate((self._ready, made_up))
-        return crossfade(self._ready[:PLAY_SAMPLES], np.zeros((PLAY_SAMPLES, 1), np.int16))
+        return crossfade(self._ready[:PLAY_SAMPLES], self._silence(PLAY_SAMPLES))
 
     def _pop(self, now_us: int, ahead_us: int, *, audible: bool, early: bool = False) -> bool:
         ready_us = len(self._ready) * SECOND // SAMPLE_RATE
@@ -115,6 +116,8 @@ class ClientSound:
             return False
         if frame.data is not None:
             self.arrived.append(frame)
+        if frame.channels > self._channels:
+            self._widen()
         if audible:
             # A delay that is far off is for stretching to mend, and says nothing of clocks: two that agree need no resampler, which
             # takes three times as long as decoding.
@@ -124,10 +127,24 @@ class ClientSound:
             pcm = self._resampler.resample(self._decode(frame, skipped))
             self.level = max(self.level, peak_of(pcm) / FULL_SCALE)
         else:
-            pcm = np.zeros((FRAME_SAMPLES, 1), np.int16)
+            pcm = self._silence(FRAME_SAMPLES)
         self._ready = np.concatenate((self._ready, pcm)) if len(self._ready) else pcm
         self._ready_capture_us = frame.capture_us - ready_us
         return True
+
+    def _widen(self) -> None:
+        """The first stereo frame has come, mostly the first of all; a mono frame after it is doubled by the decoder.
+
+        A stereo sender that loses much has so few bits that libopus makes mono frames of them: it would go to and fro.
+        """
+        self._channels = 2
+        self._resampler = Resampler(self._channels)
+        self._decoder = None
+        self._heard = deque(map(doubled, self._heard), maxlen=HEARD_BLOCKS)
+        self._ready = doubled(self._ready)
+
+    def _silence(self, samples: int) -> Pcm:
+        return np.zeros((samples, self._channels), np.int16)
 
     def _follow_wish(self, now_us: int, ahead_us: int, *, audible: bool) -> None:
         wish_us, hurried = self.buffer.wish_us, self.buffer.impatient
@@ -149,9 +166,9 @@ class ClientSound:
         return (lengthen if longer else shorten)(sound, HEARD_BLOCKS * PLAY_SAMPLES, samples)
 
     def _decode(self, frame: OpusFrame, skipped: list[OpusFrame]) -> Pcm:
-        """int16[480, 1] for this frame. A frame that was left out goes over into this one, so that nothing clicks."""
+        """int16[480, 1 or 2] for this frame. A frame that was left out goes over into this one, so that nothing clicks."""
         if self._decoder is None:
-            self._decoder = OpusDecoder()
+            self._decoder = OpusDecoder(self._channels)
         before = self._sound(skipped[-1], self._decoder) if skipped else None
         pcm = self._sound(frame, self._decoder)
         return pcm if before is None else crossfade(before, pcm)

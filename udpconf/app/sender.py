@@ -18,6 +18,7 @@ from numpy.typing import NDArray
 from udpconf.app.connection import Connection
 from udpconf.config import (
     DEFAULT_PORT,
+    check_audio_channels,
     check_bitrate_kbps,
     check_latency_ms,
     check_passphrase,
@@ -27,7 +28,7 @@ from udpconf.config import (
 from udpconf.errors import ConfigError, ConnectError, LocalProtocolError
 from udpconf.frames import Codec
 from udpconf.limits import DATAGRAM_MAX_BYTES, MS, SECOND
-from udpconf.media.opus import SAMPLE_RATE, OpusFramer
+from udpconf.media.opus import SAMPLE_RATE, OpusEncoder, OpusFramer
 from udpconf.media.picture import checked_picture
 from udpconf.media.rate import RateLimitedEncoder
 from udpconf.media.voice import Voice
@@ -37,7 +38,8 @@ from udpconf.proto.drift import DriftControl
 from udpconf.proto.stats import SenderStats
 
 _SOUND_PACKETS_PER_SECOND = 100
-# Opus has no constant rate: its frames are averaged over this many, and some more is left for it. 41 bytes are 32 kbit/s.
+# Opus has no constant rate: its frames are averaged over this many, and some more is left for it. 41 bytes are 32 kbit/s,
+# for each channel.
 _SOUND_SMOOTHING = 1 / 50
 _SOUND_RESERVE = 1.1
 _SOUND_FIRST_BYTES = 41.0
@@ -75,6 +77,7 @@ class Sender:
         mux_audio: bool = False,
         recovery: bool = True,
         voice: bool = False,
+        audio_channels: int = 1,
     ) -> None:
         """Connect, and return once the server has welcomed us.
 
@@ -99,6 +102,7 @@ class Sender:
                 holes in one picture, and no byte is spent on them.
             voice: the sound is somebody talking: take noise and rumble out of it, make it evenly loud, and if ``played``
                 is called take its echo out, too. Adds 7 ms to sound's delay, 15 with the echo; off for music.
+            audio_channels: 1, or 2 for stereo, which takes twice the bits.
 
         Raises:
             MissingDependencyError: ``voice`` was asked for, and livekit is not installed.
@@ -113,6 +117,9 @@ class Sender:
         check_quality(quality, min_quality)
         check_bitrate_kbps(max_bitrate_kbps)
         check_latency_ms(latency_ms)
+        check_audio_channels(audio_channels)
+        if voice and audio_channels != 1:
+            raise ConfigError("A voice that is cleaned is one channel; choose either voice or stereo.")
         if codec not in ("jpeg", "lz4"):
             raise ConfigError(f"There is no codec {codec!r}; choose jpeg or lz4.")
         if not fps > 0:
@@ -124,9 +131,10 @@ class Sender:
             quality, min_quality, max_bitrate_kbps, fps, Codec.LZ4 if codec == "lz4" else Codec.JPEG
         )
         self._max_bitrate_kbps = max_bitrate_kbps
-        self._sound_bytes = _SOUND_FIRST_BYTES  # of an Opus frame, on average
+        self._sound_bytes = _SOUND_FIRST_BYTES * audio_channels  # of an Opus frame, on average
         self._sound_us: int | None = None  # when the last one was sent
-        self._framer = OpusFramer(rate_control=DriftControl())
+        encoder = OpusEncoder(channels=audio_channels)
+        self._framer = OpusFramer(encoder, DriftControl())
         self._audio_lock = threading.Lock()  # the framer counts samples: one block after the other
         self._encoding = threading.Lock()
         self._next_frame_id = 0
@@ -144,6 +152,7 @@ class Sender:
                 latency_us=None if latency_ms is None else int(latency_ms * MS),
                 mux_audio=mux_audio,
                 recovery=recovery,
+                audio_channels=audio_channels,
             ),
         )
         self._connection.connect(connect_timeout)
@@ -211,7 +220,8 @@ class Sender:
         """Send sound; blocks of any length follow one another.
 
         Args:
-            pcm: int16[n] or int16[n, channels] at 48 kHz; channels are mixed to one.
+            pcm: int16[n] or int16[n, channels] at 48 kHz; mixed to one channel, or with ``audio_channels=2`` one is
+                doubled, and more than two are mixed to one that is doubled.
             capture_us: when the first sample was captured, this machine's CLOCK_MONOTONIC, microseconds; None: the
                 last sample is from now.
 

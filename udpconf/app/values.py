@@ -72,7 +72,8 @@ class AudioBlock:
     """5 ms of sound, as it should be played: lost pieces concealed, in step with the clock.
 
     Attributes:
-        pcm: int16[240, channels] at 48 kHz, yours to keep.
+        pcm: int16[240, channels] at 48 kHz, yours to keep. Two channels if the client sends stereo, else one; everybody's mixed
+            has one until stereo is heard for the first time, and two from then on.
         client: whose sound; None when it is everybody's, mixed.
         capture_us: when its first sample was captured, on this machine's CLOCK_MONOTONIC, microseconds; None when mixed.
     """

@@ -115,6 +115,7 @@ def send(
     voice: Annotated[
         bool, flag("--voice", help="Clean the microphone's sound for talking: noise, rumble, loudness.")
     ] = False,
+    stereo: Annotated[bool, flag("--stereo", help="Send two channels of sound instead of one.")] = False,
     name: Annotated[
         str | None, flag("--name", help="Label shown to others.", show_default="this machine's name")
     ] = None,
@@ -172,7 +173,8 @@ def send(
         cleans_voice(context, picture),
         preview if picture is not Picture.NONE else False,
     )
-    _Sending(console, settings, Media(picture, camera, file, loop, tone, mic, width, fps)).run()
+    media = Media(picture, camera, file, loop, tone, mic, width, fps, stereo)
+    _Sending(console, settings, media).run()
 
 
 class _Sending:
@@ -226,6 +228,7 @@ class _Sending:
                         mux_audio=settings.mux_audio,
                         recovery=settings.recovery,
                         voice=settings.voice,
+                        audio_channels=2 if self._media.stereo else 1,
                     )
                 )
                 self._console.event(

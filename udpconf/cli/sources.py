@@ -41,6 +41,7 @@ class Media(NamedTuple):
     mic: str | None = None
     width: int = 640
     fps: float = 30
+    stereo: bool = False
 
 
 class Source(Protocol):
@@ -117,14 +118,14 @@ def open_sources(media: Media, console: Console) -> Sources:
     """
     picture, sound = _picture_source(media)
     if media.mic is not None:
-        sound = None if media.mic.lower() == "none" else _microphone(media.mic)
+        sound = None if media.mic.lower() == "none" else _microphone(media.mic, stereo=media.stereo)
     elif media.picture in (Picture.CAMERA, Picture.SCREEN):
         try:
-            sound = _microphone(None)
+            sound = _microphone(None, stereo=media.stereo)
         except (DeviceError, MissingDependencyError) as error:
             console.say(f"No sound is sent: {error}")
     elif media.picture is Picture.NONE:
-        sound = _microphone(None)
+        sound = _microphone(None, stereo=media.stereo)
     if picture is None and sound is None:
         raise ConfigError("With --no-video and --mic none there is nothing to send; leave one of them out.")
     live = media.picture in (Picture.CAMERA, Picture.SCREEN, Picture.NONE)
@@ -151,16 +152,17 @@ def _picture_source(media: Media) -> tuple[Source | None, Source | None]:
         case Picture.PATTERN:
             from udpconf.media.sources.pattern import PatternSource
 
-            pattern = PatternSource(media.width, fps=media.fps, tone_hz=media.tone_hz or None)
+            tone_hz = media.tone_hz or None
+            pattern = PatternSource(media.width, fps=media.fps, tone_hz=tone_hz, stereo=media.stereo)
             return pattern, pattern if pattern.has_sound else None
         case Picture.NONE:
             return None, None
 
 
-def _microphone(name: str | None) -> Source:
+def _microphone(name: str | None, *, stereo: bool) -> Source:
     """The microphone, known to exist; it is opened by ``start``."""
     from udpconf.media.audio_devices import choose, list_microphones
     from udpconf.media.microphone import Microphone
 
     choose(list_microphones(), name, "microphone")
-    return Microphone(name)
+    return Microphone(name, channels=2 if stereo else 1)

@@ -14,7 +14,7 @@ from typing import Any, BinaryIO, NamedTuple
 from udpconf.frames import Codec
 from udpconf.limits import MS, RECORDER_CLUSTER_MS, SECOND
 from udpconf.media.native import av
-from udpconf.media.opus import SAMPLE_RATE
+from udpconf.media.opus import LAYOUTS, SAMPLE_RATE
 from udpconf.media.picture import Picture
 
 # Matroska's own default, and finer than any player's clock.
@@ -49,13 +49,13 @@ class MatroskaFile:
     Args:
         file: opened for writing and seeking, unbuffered; closed by ``close()``.
         video: None for a file of sound alone.
-        audio: whether there is sound (Opus, mono, 48 kHz).
+        channels: of the sound (Opus at 48 kHz): 1, or 2, which may hold mono packets as well; 0: there is none.
         frames_per_second: what players are told to expect; each picture's own time counts.
         tags: for the header.
     """
 
     def __init__(
-        self, file: BinaryIO, video: VideoFormat | None, *, audio: bool, frames_per_second: int, tags: Tags
+        self, file: BinaryIO, video: VideoFormat | None, *, channels: int, frames_per_second: int, tags: Tags
     ) -> None:
         self._file = file
         options = {
@@ -71,7 +71,9 @@ class MatroskaFile:
         self._video = None if video is None else self._add_video(video, frames_per_second)
         # The encoder encodes nothing: opened, it provides the OpusHead that the header needs.
         self._audio = (
-            self._container.add_stream("libopus", rate=SAMPLE_RATE, layout="mono") if audio else None
+            self._container.add_stream("libopus", rate=SAMPLE_RATE, layout=LAYOUTS[channels])
+            if channels
+            else None
         )
         if self._audio is not None:
             self._audio.options = {"application": "lowdelay"}

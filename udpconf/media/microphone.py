@@ -1,4 +1,4 @@
-"""The microphone: 48 kHz mono with the time at which each block was heard.
+"""The microphone: 48 kHz with the time at which each block was heard.
 
 PortAudio's thread only puts blocks into a queue; a thread of our own takes them to whoever encodes, so that neither the
 encoder nor Python can make the driver lose sound.
@@ -65,6 +65,7 @@ class Microphone:
 
     Args:
         device: index, a part of the name, or None for the system's default.
+        channels: at most; a device with one gives one.
 
     Raises:
         DeviceError: from ``start``: there is no such device, or it cannot be opened.
@@ -76,11 +77,12 @@ class Microphone:
         dropped: blocks that nobody took in time.
     """
 
-    def __init__(self, device: str | int | None = None) -> None:
+    def __init__(self, device: str | int | None = None, channels: int = 1) -> None:
         self.ended = threading.Event()
         self.error: UdpconfError | None = None
         self.dropped = 0
         self._wanted = device
+        self._channels = channels
         self._queue: queue.Queue[tuple[bytes, int, int]] = queue.Queue(QUEUE_BLOCKS)
         self._clock = CaptureClock()
         self._closing = threading.Event()
@@ -101,12 +103,12 @@ class Microphone:
         return self._stream is not None and self._stream.alive
 
     def start(self, on_picture: OnPicture | None, on_sound: OnSound | None) -> None:
-        """Open the device; from now on ``on_sound(int16[n, 1], capture_us)`` is called from a thread of ours.
+        """Open the device; from now on ``on_sound(int16[n, channels], capture_us)`` is called from a thread of ours.
 
         A microphone has no pictures: ``on_picture`` is never called.
         """
-        # One channel: the first microphone of an array is sound enough, and no driver averages them the same way.
-        self._stream = AudioStream("Input", self._wanted, 1, partial(self._take, self._source))
+        # One channel as a rule: the first microphone of an array is sound enough, and no driver averages them the same way.
+        self._stream = AudioStream("Input", self._wanted, self._channels, partial(self._take, self._source))
         self._thread = threading.Thread(target=self._run, args=(on_sound,), name="microphone", daemon=True)
         self._thread.start()
 
@@ -123,7 +125,7 @@ class Microphone:
             self._wanted = device
             return
         source = object()
-        after: AudioStream | None = AudioStream("Input", device, 1, partial(self._take, source))
+        after: AudioStream | None = AudioStream("Input", device, self._channels, partial(self._take, source))
         with self._changing:
             if not self._closing.is_set():
                 self._stream, after = after, self._stream

@@ -1,6 +1,7 @@
 """All clients' sound in one: summed, and turned down instead of wrapped or clipped when it gets too loud."""
 
 from collections.abc import Sequence
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -18,13 +19,21 @@ RELEASE_PER_BLOCK = 1.01
 
 
 class Mixer:
-    """Mixes one block after the other; remembers how far it had to turn down."""
+    """Mixes one block after the other; remembers how far it had to turn down.
+
+    Attributes:
+        channels: of what comes out: 1, and 2 from the first block of two channels on. It never goes back, so that whoever
+            stores or plays what comes has to follow one change at most; blocks of one channel are doubled.
+    """
 
     def __init__(self) -> None:
+        self.channels = 1
         self._gain = 1.0
 
     def mix(self, blocks: Sequence[Pcm | Samples]) -> Pcm:
-        """The sum of [n, channels] blocks of one shape (at least one), int16 or float32 of the same scale, never beyond int16."""
+        """The sum of [n, 1 or 2] blocks of one length (at least one), int16 or float32 of the same scale, never beyond int16."""
+        self.channels = max(self.channels, *(block.shape[1] for block in blocks))
+        blocks = [_widened(block, self.channels) for block in blocks]
         alone = blocks[0] if len(blocks) == 1 else None
         if alone is not None and alone.dtype == np.int16 and self._gain == 1.0 and peak_of(alone) <= CEILING:
             return np.asarray(alone, np.int16)
@@ -55,11 +64,23 @@ class Mute:
         return crossfade(block, silence) if muted else crossfade(silence, block)
 
 
+def doubled(block: Pcm) -> Pcm:
+    """int16[n, 1] as int16[n, 2]."""
+    return np.repeat(block, 2, axis=1)
+
+
 def crossfade(before: Pcm, after: Pcm) -> Pcm:
     """From one int16[n, channels] block evenly over to another of the same shape."""
     weight = np.linspace(0, 1, len(before), dtype=np.float32)[:, np.newaxis]
     joined: Pcm = np.rint(before * (1 - weight) + after * weight).astype(np.int16)
     return joined
+
+
+def _widened(block: Pcm | Samples, channels: int) -> Pcm | Samples:
+    if block.shape[1] == channels:
+        return block
+    wider: NDArray[Any] = np.repeat(block, channels, axis=1)
+    return wider
 
 
 def _bend(samples: Samples) -> Samples:

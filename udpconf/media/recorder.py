@@ -125,7 +125,7 @@ class Recorder:
         self._put(_Media(client_id, frame, frame.encoded.coded_size + FRAME_OVERHEAD_BYTES))
 
     def write_audio(self, client_id: str, sound: OpusFrame) -> None:
-        """10 ms of sound, mono; without data it was lost and leaves a gap. Ignored for a client that is not open."""
+        """A piece of sound; without data it was lost and leaves a gap. Ignored for a client that is not open."""
         if sound.data is not None:
             self._put(_Media(client_id, sound, len(sound.data) + SOUND_OVERHEAD_BYTES))
 

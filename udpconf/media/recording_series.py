@@ -1,8 +1,8 @@
 """One client's recording: a series of Matroska files, and what happens between them.
 
 A file starts when it is known what is in it: both kinds of media have arrived, or one has not within a second. A new one
-starts every ten minutes, and when something changes that a file has to say once: the picture's size or codec, sound that
-comes later, a clock that jumps back. Not for two threads at once.
+starts every ten minutes, and when something changes that a file has to say once: the picture's size or codec, sound or
+stereo that comes later, a clock that jumps back. Not for two threads at once.
 """
 
 import shutil
@@ -77,7 +77,7 @@ class Contents(NamedTuple):
     """What a file says once about what is in it."""
 
     video: VideoFormat | None
-    audio: bool
+    channels: int  # of the sound; 0: none
 
 
 class RecordingSeries:
@@ -107,7 +107,7 @@ class RecordingSeries:
         self._series_wall_us = 0
         self._file_count = 0
         self._file: MatroskaFile | None = None
-        self._contents = Contents(None, audio=False)
+        self._contents = Contents(None, channels=0)
         self._started_us = 0  # when the file was made
         self._start_us = 0  # capture time at the file's time 0
         self._newest_us = 0  # capture time written last
@@ -139,10 +139,10 @@ class RecordingSeries:
         if self._file is not None or not self._held:
             return
         pictures = [media for media in self._held if isinstance(media, ReceivedFrame)]
-        sound = len(pictures) < len(self._held)
+        channels = max((media.channels for media in self._held if isinstance(media, OpusFrame)), default=0)
         video_known = len(pictures) >= RATE_PICTURES or not self._client.video
         if not (
-            (video_known and (sound or not self._client.audio))
+            (video_known and (channels or not self._client.audio))
             or now_us - self._held_since_us >= START_WAIT_US
             or self._held_bytes > HELD_MAX_BYTES
         ):
@@ -153,7 +153,7 @@ class RecordingSeries:
         if intervals and (interval_us := statistics.median(intervals)) > 0:
             self._rate = max(1, min(240, round(SECOND / interval_us)))
         video = _format(pictures[0]) if pictures else None
-        self._start_file(Contents(video, audio=sound), min(map(_capture_us, self._held)), now_us)
+        self._start_file(Contents(video, channels), min(map(_capture_us, self._held)), now_us)
         held, self._held = self._held, []
         for media in held:
             self._write(media, now_us)
@@ -184,7 +184,7 @@ class RecordingSeries:
         capture_us = _capture_us(media)
         wanted = self._contents
         if isinstance(media, OpusFrame):
-            wanted = wanted._replace(audio=True)
+            wanted = wanted._replace(channels=max(wanted.channels, media.channels))
             leads = wanted.video is None
         else:
             wanted = wanted._replace(video=_format(media))
@@ -261,7 +261,7 @@ class RecordingSeries:
         tags = Tags(_printable(self._client.name), self._client.address, created_wall_us)
         try:
             self._file = MatroskaFile(
-                file, contents.video, audio=contents.audio, frames_per_second=self._rate, tags=tags
+                file, contents.video, channels=contents.channels, frames_per_second=self._rate, tags=tags
             )
         except BaseException:
             file.close()

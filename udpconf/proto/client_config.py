@@ -18,6 +18,7 @@ class ClientConfig(NamedTuple):
     latency_us: int | None = None
     mux_audio: bool = False
     recovery: bool = True  # parity with the pictures, and answers to requests for more
+    audio_channels: int = 1  # 2: stereo
     null_cipher: bool = False  # simulations only
 
     def confirm(self, resume_secret: bytes, latency_ms: int, clock_us: int, wall_us: int) -> Confirm:

@@ -9,6 +9,7 @@ from udpconf.wire.frames import AUDIO_BLOCK_BYTES, AUDIO_HEADER_BYTES, OPUS_FRAM
 
 # All of the UDP payload: as much as a telephone call of the last century took, for Opus and its repetitions.
 SOUND_MAX_BPS = 120_000
+# Of each channel: more is not heard in speech (RFC 7587, section 3.1.1 has 28 to 40 for its full band).
 BITRATE_BPS = 32_000
 # Below this, speech in frames of 10 ms gets hard to listen to; then there are fewer copies, not fewer bits.
 BITRATE_MIN_BPS = 20_000
@@ -20,9 +21,14 @@ KNOWN_PACKETS = 300
 
 
 class SoundSender:
-    """Of one session."""
+    """Of one session.
 
-    def __init__(self) -> None:
+    Args:
+        channels: 1 or 2.
+    """
+
+    def __init__(self, channels: int = 1) -> None:
+        self._bitrate_max_bps = channels * BITRATE_BPS
         self._packetizer = AudioPacketizer()
         self._loss = LossEstimate(LOSS_WINDOW_US)
         self._redundancy = AT_FIRST
@@ -53,4 +59,4 @@ class SoundSender:
         packet_bytes = SOUND_MAX_BPS / 8 * OPUS_FRAME_US / 1_000_000
         frame_bytes = (packet_bytes - OVERHEAD_BYTES - AUDIO_HEADER_BYTES) / blocks - AUDIO_BLOCK_BYTES
         bps = int(frame_bytes * 8 * 1_000_000 / OPUS_FRAME_US)
-        return max(BITRATE_MIN_BPS, min(bps, BITRATE_BPS))
+        return max(BITRATE_MIN_BPS, min(bps, self._bitrate_max_bps))
