@@ -2,7 +2,7 @@
 
 from udpconf.frames import OpusFrame
 from udpconf.limits import MS
-from udpconf.proto.audio_jitter import FRAME_US, PLAY_US, AudioJitterBuffer
+from udpconf.proto.audio_jitter import PLAY_US, AudioJitterBuffer
 
 # As media/time_stretch.py does it: of so much sound, all but the 5 ms in which one place goes over into the other may be left out.
 CHANGE_US = (2_500, 15 * MS)
@@ -47,7 +47,7 @@ class Player:
         popped.append((now_us + self._ready_us, frame))
         if frame is None:
             return False
-        self._ready_us += FRAME_US
+        self._ready_us += self.buffer.frame_us if frame.data is None else frame.duration_us
         return True
 
     def _change(self, added_us: int) -> None:

@@ -211,6 +211,18 @@ def check_audio_channels(channels: int) -> None:
         raise ConfigError(f"Sound cannot be sent in {channels} channels; choose 1, or 2 for stereo.")
 
 
+def check_audio_frame_ms(frame_ms: int) -> None:
+    """Accept 5, 10 and 20 ms of sound a packet.
+
+    Raises:
+        ConfigError: otherwise.
+    """
+    if frame_ms not in (5, 10, 20):
+        raise ConfigError(
+            f"Sound cannot be sent in frames of {frame_ms} ms; choose 5, 10 or 20 (default 10)."
+        )
+
+
 def check_quality(quality: int, min_quality: int) -> None:
     """Accept JPEG qualities 1..100, the lower limit not above the upper one.
 

@@ -115,11 +115,32 @@ class ReceivedFrame(NamedTuple):
     playout_us: int  # when it is to be shown, at the latest
 
 
+# How long the frames of a stream may be, and how long one counts whose first byte says none of these.
+OPUS_FRAMES_US = (5_000, 10_000, 20_000)
+OPUS_FRAME_US = 10_000
+
+
+def opus_duration_us(data: bytes) -> int:
+    """How long the sound of an Opus packet is, by its first byte (RFC 6716, section 3.1), if it is one CELT frame of our lengths.
+
+    Anything else counts 10 ms, which the decoder finds to be true or puts made-up sound in its place.
+    """
+    if not data or data[0] < 0x80 or data[0] & 3:
+        return OPUS_FRAME_US
+    duration_us = 2_500 << (data[0] >> 3 & 3)
+    return duration_us if duration_us in OPUS_FRAMES_US else OPUS_FRAME_US
+
+
 class OpusFrame(NamedTuple):
     """One compressed piece of sound, as it should be played or recorded."""
 
     capture_us: int  # CLOCK_MONOTONIC of whoever holds the frame, at its first sample
     data: bytes | None  # None: lost, to be concealed
+
+    @property
+    def duration_us(self) -> int:
+        """Of a frame with data: see ``opus_duration_us``."""
+        return opus_duration_us(self.data or b"")
 
     @property
     def channels(self) -> int:

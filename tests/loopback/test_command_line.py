@@ -49,6 +49,7 @@ def test_a_wrong_flag_is_usage_and_ends_with_2() -> None:
         ("send", "--loop", "--test-pattern"),
         ("send", "--tone", "300", "--no-video"),
         ("send", "--no-video", "--preview"),
+        ("send", "--audio-frame-ms", "15"),
         ("send", "--test-pattern", "--mic", "none", "--stereo"),
     ):
         done = run(*arguments)

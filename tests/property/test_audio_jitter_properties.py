@@ -3,9 +3,10 @@
 from hypothesis import given
 from hypothesis import strategies as st
 
-from udpconf.limits import MS
-from udpconf.proto.audio_jitter import FRAME_US, FRAMES_MAX, AudioJitterBuffer
+from udpconf.limits import AUDIO_BUFFER_US, MS
+from udpconf.proto.audio_jitter import FRAME_US, AudioJitterBuffer
 
+FRAMES_MAX = AUDIO_BUFFER_US // FRAME_US
 STEPS = st.lists(
     st.tuples(
         st.integers(0, 60),  # sequence number, relative to the time so far

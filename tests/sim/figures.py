@@ -9,7 +9,7 @@ from tests.conversation import SERVER_START_US, UDP_IP_BYTES, Conversation, Peer
 from tests.playing import Player
 from udpconf.frames import OpusFrame
 from udpconf.limits import MS, SECOND
-from udpconf.proto.audio_jitter import FRAME_US, PLAY_US, AudioJitterBuffer
+from udpconf.proto.audio_jitter import PLAY_US, AudioJitterBuffer
 from udpconf.proto.events import AudioReceived, VideoFrameDue
 from udpconf.proto.server_client import ServerClient
 from udpconf.wire.envelope import HEADER_BYTES, PROTECTED_BIT
@@ -61,7 +61,7 @@ class Call:
         hearing: the sound between network and loudspeaker, a buffer for each session.
         playing: who takes it out of them.
         shown_by_session: the ids of the frames.
-        sounds_concealed: pieces of 10 ms that were made up.
+        sounds_concealed: frames that were made up.
         datagrams_sent: into the link, by direction and kind; ``datagrams_came``: out of it, by direction.
         wire_bytes: of those that were sent, with IP and UDP headers.
     """
@@ -191,7 +191,7 @@ class Call:
                 self._silent_us = 0
             elif self._heard and self.sound_on:
                 self.sounds_concealed += frame is not None
-                self._silent_us += PLAY_US if frame is None else FRAME_US
+                self._silent_us += PLAY_US if frame is None else self.hearing[-1].frame_us
                 self._silent_longest_us = max(self._silent_longest_us, self._silent_us)
             if frame is not None:
                 played.append(frame)

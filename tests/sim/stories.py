@@ -28,8 +28,9 @@ from udpconf.proto.events import AudioReceived, ClientJoined, ServerEvent, Video
 from udpconf.proto.packetizer import pack_segments
 
 PASSPHRASE = "five words make a key"
-OPUS_BYTES = 37  # and a number of 4: 10 ms at 32 kbit/s
-SOUND_INTERVAL_US = 10 * MS
+OPUS_BYTES = 77  # and as much as a number takes: 20 ms at 32 kbit/s
+# What the first byte of a frame says about its length (RFC 6716, section 3.1: full band CELT).
+TABLES_OF_CONTENTS = {5 * MS: 0xE8, 10 * MS: 0xF0, 20 * MS: 0xF8}
 # As the server's application does it.
 LIP_SYNC_INTERVAL_US = 200 * MS
 # Making up new pictures would take as long as sending them; so many different ones take turns.
@@ -54,6 +55,7 @@ class Media(NamedTuple):
     sound: bool = True
     fps: int = 30
     of: str = "cam"
+    sound_ms: int = 10  # of a frame; as a client begins, so it goes on
 
 
 class Join(NamedTuple):
@@ -142,7 +144,7 @@ class Story:
             conversation.set_scenario(_scenario(step.what))
             return
         if not self.calls:
-            self._join("cam")
+            self._join("cam", step.sound_ms if isinstance(step, Media) else 10)
         if isinstance(step, Media):
             self._capture(step)
         elif isinstance(step, Join):
@@ -167,8 +169,9 @@ class Story:
 
     # --- who captures what ---
 
-    def _join(self, name: str) -> None:
-        peer = self._conversation.join(ClientConfig(PASSPHRASE, name, null_cipher=True))
+    def _join(self, name: str, sound_ms: int = 10) -> None:
+        config = ClientConfig(PASSPHRASE, name, null_cipher=True, audio_frame_us=sound_ms * MS)
+        peer = self._conversation.join(config)
         call = self.calls[name] = self._by_number[peer.number]
         self._by_id[peer.endpoint.client_id] = call
         self._media[name] = Media(kbps=0, sound=False, of=name)
@@ -220,11 +223,13 @@ class Story:
         conversation, peer = self._conversation, call.peer
         local_us = at_us + peer.clock_offset_us
         call.sounds_captured += 1
-        opus_bytes = peer.endpoint.sound_bitrate_bps * SOUND_INTERVAL_US // (8 * SECOND)
-        opus = call.sounds_captured.to_bytes(4, "big") + self._opus[4:opus_bytes]
+        frame_us = media.sound_ms * MS
+        opus_bytes = peer.endpoint.sound_bitrate_bps * frame_us // (8 * SECOND)
+        number = call.sounds_captured.to_bytes(3, "big")
+        opus = bytes((TABLES_OF_CONTENTS[frame_us],)) + number + self._opus[4:opus_bytes]
         peer.endpoint.send_audio(local_us, opus, local_us)
         conversation.drain(peer)
-        next_us = at_us + SOUND_INTERVAL_US
+        next_us = at_us + frame_us
         conversation.at(next_us, lambda: self._sound(call, media, next_us))
 
     # --- what the server's application does ---

@@ -42,3 +42,16 @@ def test_after_the_losses_the_delay_comes_down_again() -> None:
     good = LinkConditions(delay_us=20 * MS)
     call = play([Conditions(bad), SOUND, Run(s=20), Conditions(good), Run(s=10)], seed=3).calls["cam"]
     assert call.sound_delay_ms <= 40
+
+
+@pytest.mark.parametrize(("sound_ms", "concealed", "delay_ms"), [(5, 0.02, 75), (20, 0.015, 100)])
+def test_shorter_and_longer_frames_get_through_within_the_same_bytes(
+    sound_ms: int, concealed: float, delay_ms: float
+) -> None:
+    path = LinkConditions(delay_us=20 * MS, jitter_us=30 * MS, loss=Bernoulli(0.1))
+    call = play([Conditions(path), Media(kbps=0, sound_ms=sound_ms), Run(s=20)], seed=1).calls["cam"]
+    assert call.sounds_captured * sound_ms >= 20_000
+    assert call.sounds_concealed <= concealed * call.sounds_captured
+    assert call.sound_delay_ms <= delay_ms
+    payload = call.bytes_sent("sound") - UDP_IP_BYTES * call.sounds_captured
+    assert payload * 8 / 20 <= 120_000

@@ -4,7 +4,8 @@ import random
 
 import pytest
 
-from udpconf.proto.sound_redundancy import Redundancy, lost_share, sound_redundancy
+from udpconf.limits import MS
+from udpconf.proto.sound_redundancy import WAIT_MAX_US, Redundancy, lost_share, sound_redundancy
 
 
 def test_where_nothing_is_lost_nothing_is_repeated() -> None:
@@ -42,3 +43,15 @@ def test_what_is_lost_all_the_same_is_as_the_model_counts_it(
 def test_a_path_that_loses_everything_is_no_error() -> None:
     assert lost_share(Redundancy(3, 3), 1.0, 100.0) == 1
     assert sound_redundancy(1.0, 500.0).copies == 0
+
+
+@pytest.mark.parametrize("frame_us", [5 * MS, 10 * MS, 20 * MS])
+@pytest.mark.parametrize("copies_max", [1, 3])
+def test_it_keeps_to_the_wait_and_to_the_bytes_whatever_the_length_of_a_frame(
+    frame_us: int, copies_max: int
+) -> None:
+    for loss, burst in ((0.01, 1.0), (0.1, 5.0), (0.3, 5.0)):
+        plan = sound_redundancy(loss, burst, frame_us, copies_max)
+        assert plan.copies <= copies_max
+        assert plan.copies * plan.spacing * frame_us <= WAIT_MAX_US
+    assert sound_redundancy(0.3, 1.4, frame_us, copies_max).copies == copies_max

@@ -2,15 +2,16 @@
 
 import pytest
 
+from udpconf.frames import OPUS_FRAME_US
 from udpconf.limits import MS, SECOND
 from udpconf.proto.sound_sender import SOUND_MAX_BPS, SoundSender
 from udpconf.wire.envelope import OVERHEAD_BYTES
-from udpconf.wire.frames import OPUS_FRAME_US, Feedback
+from udpconf.wire.frames import Feedback
 
 
-def told(loss: float, burst: float, channels: int = 1) -> SoundSender:
+def told(loss: float, burst: float, channels: int = 1, frame_us: int = OPUS_FRAME_US) -> SoundSender:
     """After 30 s of sound."""
-    sender = SoundSender(channels)
+    sender = SoundSender(channels, frame_us)
     for second in range(31):
         lost = int(100 * second * loss)
         feedback = Feedback(0, 0, 0, 0, 0, 0, 0, 0, 0, 100 * second - lost, lost, int(lost / burst))
@@ -18,20 +19,21 @@ def told(loss: float, burst: float, channels: int = 1) -> SoundSender:
     return sender
 
 
-def sizes(sender: SoundSender) -> list[int]:
-    frame = bytes(sender.bitrate_bps * OPUS_FRAME_US // (8 * SECOND))
-    return [len(sender.packetize(frame, number * 10 * MS)) + OVERHEAD_BYTES for number in range(20)]
+def sizes(sender: SoundSender, frame_us: int = OPUS_FRAME_US) -> list[int]:
+    frame = bytes(sender.bitrate_bps * frame_us // (8 * SECOND))
+    return [len(sender.packetize(frame, number * frame_us)) + OVERHEAD_BYTES for number in range(20)]
 
 
+@pytest.mark.parametrize("frame_us", [5 * MS, 10 * MS, 20 * MS])
 @pytest.mark.parametrize("channels", [1, 2])
 @pytest.mark.parametrize(("loss", "burst"), [(0.0, 1.0), (0.02, 1.0), (0.1, 1.1), (0.2, 1.25), (0.1, 5.0)])
 def test_all_of_it_stays_within_its_bytes_and_is_as_large_as_it_says(
-    loss: float, burst: float, channels: int
+    loss: float, burst: float, channels: int, frame_us: int
 ) -> None:
-    sender = told(loss, burst, channels)
-    largest = max(sizes(sender))
-    assert largest * 8 * SECOND / OPUS_FRAME_US <= SOUND_MAX_BPS
-    frame_bytes = sender.bitrate_bps * OPUS_FRAME_US // (8 * SECOND)
+    sender = told(loss, burst, channels, frame_us)
+    largest = max(sizes(sender, frame_us))
+    assert largest * 8 * SECOND / frame_us <= SOUND_MAX_BPS
+    frame_bytes = sender.bitrate_bps * frame_us // (8 * SECOND)
     assert sender.packet_bytes(frame_bytes) == largest
 
 

@@ -1,19 +1,13 @@
 """Two channels from the encoder to whoever listens, beside one, in virtual time."""
 
-from collections.abc import Iterable
-
 import numpy as np
 from numpy.typing import NDArray
 
-from udpconf.app.audio_receive import AudioReceiver
+from tests.hearing import Frames, heard
 from udpconf.app.client_sound import PLAY_SAMPLES
-from udpconf.limits import MS, SECOND
-from udpconf.media.opus import FRAME_US, OpusEncoder, OpusFramer
-from udpconf.proto.events import AudioReceived
+from udpconf.media.opus import OpusEncoder, OpusFramer
 
 Pcm = NDArray[np.int16]
-Frames = list[tuple[bytes, int]]
-PATH_US = 14 * MS
 
 
 def tones(*hertz: float) -> Pcm:
@@ -24,26 +18,6 @@ def tones(*hertz: float) -> Pcm:
 
 def encoded(pcm: Pcm, channels: int, bitrate_bps: int = 64_000) -> Frames:
     return OpusFramer(OpusEncoder(bitrate_bps, channels)).push(pcm, 0)
-
-
-def heard(clients: dict[str, Frames], of: str | None, lost: Iterable[int] = ()) -> list[Pcm]:
-    """The blocks of one client, or the mix, while these are sent."""
-    receiver = AudioReceiver(clock=lambda: 0)
-    queue = receiver.subscribe(of)
-    for client_id in clients:
-        receiver.add_client(client_id)
-    receiver.begin(0)
-    blocks: list[Pcm] = []
-    for now_us in range(0, 2 * SECOND, FRAME_US // 2):
-        for client_id, frames in clients.items():
-            for number, (data, capture_us) in enumerate(frames):
-                if now_us - FRAME_US // 2 < capture_us + PATH_US <= now_us and number not in lost:
-                    event = AudioReceived(client_id, number, capture_us, data, now_us, copy=False)
-                    receiver.handle(event)
-        receiver.turn(now_us)
-        while (block := queue.get(0)) is not None:
-            blocks.append(block.pcm)
-    return blocks
 
 
 def pitch(channel: Pcm) -> float:

@@ -12,9 +12,10 @@ from numpy.typing import NDArray
 from udpconf.frames import OpusFrame
 from udpconf.limits import SECOND
 from udpconf.media.mixer import FULL_SCALE, crossfade, doubled, peak_of
-from udpconf.media.opus import FRAME_SAMPLES, SAMPLE_RATE, OpusDecoder
+from udpconf.media.opus import SAMPLE_RATE, OpusDecoder, samples_of
 from udpconf.media.resampler import Resampler
 from udpconf.media.time_stretch import (
+    FADE,
     GOOD_LIKENESS,
     HURRIED_LIKENESS,
     LAG_MAX,
@@ -24,7 +25,7 @@ from udpconf.media.time_stretch import (
     shorten,
 )
 from udpconf.proto.audio_jitter import PLAY_US, AudioJitterBuffer
-from udpconf.proto.drift import LEARN_WITHIN_US, DriftControl
+from udpconf.proto.drift import BLOCK_US, LEARN_WITHIN_US, DriftControl
 
 Pcm = NDArray[np.int16]
 
@@ -34,7 +35,7 @@ HEARD_BLOCKS = -(-LAG_MAX // PLAY_SAMPLES)
 # The meter falls by 20 dB in a third of a second, as a peak programme meter's needle does.
 LEVEL_FALL = 0.966
 # To leave out any period, so much sound is needed.
-AT_HAND_SAMPLES = 2 * FRAME_SAMPLES
+AT_HAND_SAMPLES = LAG_MAX + FADE
 
 
 class ClientSound:
@@ -59,6 +60,7 @@ class ClientSound:
         self._mixed_volume = 1.0
         self._decoder: OpusDecoder | None = None  # not made until somebody wants to hear
         self._drift = DriftControl()
+        self._undrifted_us = 0  # of what has played, not told to it yet
         self._channels = 1  # of what is played: two from the first stereo frame on
         self._resampler = Resampler(self._channels)
         silence = np.zeros((PLAY_SAMPLES, 1), np.int16)
@@ -103,7 +105,7 @@ class ClientSound:
         if self._decoder is None or not self._heard[-1][-1].any():
             return None
         if len(self._ready) < PLAY_SAMPLES:
-            made_up = self._decoder.conceal().reshape(FRAME_SAMPLES, -1)
+            made_up = self._decoder.conceal(samples=PLAY_SAMPLES).reshape(PLAY_SAMPLES, -1)
             self._ready = np.concatenate((self._ready, made_up))
         return crossfade(self._ready[:PLAY_SAMPLES], self._silence(PLAY_SAMPLES))
 
@@ -119,15 +121,12 @@ class ClientSound:
         if frame.channels > self._channels:
             self._widen()
         if audible:
-            # A delay that is far off is for stretching to mend, and says nothing of clocks: two that agree need no resampler, which
-            # takes three times as long as decoding.
-            astray_us = self.buffer.astray_us
-            if frame.data is not None and (self._drift.ratio != 1 or abs(astray_us) <= LEARN_WITHIN_US):
-                self._resampler.wanted = self._drift.update(astray_us)
+            if frame.data is not None:
+                self._follow_drift(frame.duration_us)
             pcm = self._resampler.resample(self._decode(frame, skipped))
             self.level = max(self.level, peak_of(pcm) / FULL_SCALE)
         else:
-            pcm = self._silence(FRAME_SAMPLES)
+            pcm = self._silence(samples_of(self._duration_us(frame)))
         self._ready = np.concatenate((self._ready, pcm)) if len(self._ready) else pcm
         self._ready_capture_us = frame.capture_us - ready_us
         return True
@@ -145,6 +144,19 @@ class ClientSound:
 
     def _silence(self, samples: int) -> Pcm:
         return np.zeros((samples, self._channels), np.int16)
+
+    def _follow_drift(self, played_us: int) -> None:
+        # A delay that is far off is for stretching to mend, and says nothing of clocks: two that agree need no resampler, which
+        # takes three times as long as decoding.
+        astray_us = self.buffer.astray_us
+        self._undrifted_us += played_us
+        while self._undrifted_us >= BLOCK_US:
+            self._undrifted_us -= BLOCK_US
+            if self._drift.ratio != 1 or abs(astray_us) <= LEARN_WITHIN_US:
+                self._resampler.wanted = self._drift.update(astray_us)
+
+    def _duration_us(self, frame: OpusFrame) -> int:
+        return self.buffer.frame_us if frame.data is None else frame.duration_us
 
     def _follow_wish(self, now_us: int, ahead_us: int, *, audible: bool) -> None:
         wish_us, hurried = self.buffer.wish_us, self.buffer.impatient
@@ -166,13 +178,16 @@ class ClientSound:
         return (lengthen if longer else shorten)(sound, HEARD_BLOCKS * PLAY_SAMPLES, samples)
 
     def _decode(self, frame: OpusFrame, skipped: list[OpusFrame]) -> Pcm:
-        """int16[480, 1 or 2] for this frame. A frame that was left out goes over into this one, so that nothing clicks."""
+        """int16[n, 1 or 2] for this frame. A frame that was left out goes over into this one, so that nothing clicks."""
         if self._decoder is None:
             self._decoder = OpusDecoder(self._channels)
         before = self._sound(skipped[-1], self._decoder) if skipped else None
         pcm = self._sound(frame, self._decoder)
-        return pcm if before is None else crossfade(before, pcm)
+        # The lengths differ if a sender changes them as no sender of ours does.
+        return pcm if before is None or len(before) != len(pcm) else crossfade(before, pcm)
 
     def _sound(self, frame: OpusFrame, decoder: OpusDecoder) -> Pcm:
-        pcm = decoder.conceal(self.buffer.following) if frame.data is None else decoder.decode(frame.data)
-        return pcm.reshape(FRAME_SAMPLES, -1)
+        samples = samples_of(self._duration_us(frame))
+        if frame.data is None:
+            return decoder.conceal(self.buffer.following, samples).reshape(samples, -1)
+        return decoder.decode(frame.data).reshape(samples, -1)

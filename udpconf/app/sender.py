@@ -19,6 +19,7 @@ from udpconf.app.connection import Connection
 from udpconf.config import (
     DEFAULT_PORT,
     check_audio_channels,
+    check_audio_frame_ms,
     check_bitrate_kbps,
     check_latency_ms,
     check_passphrase,
@@ -37,12 +38,11 @@ from udpconf.proto.client_config import ClientConfig
 from udpconf.proto.drift import DriftControl
 from udpconf.proto.stats import SenderStats
 
-_SOUND_PACKETS_PER_SECOND = 100
-# Opus has no constant rate: its frames are averaged over this many, and some more is left for it. 41 bytes are 32 kbit/s,
-# for each channel.
+# Opus has no constant rate: its frames are averaged over this many, and some more is left for it. The first guess is
+# 32 kbit/s and a byte.
 _SOUND_SMOOTHING = 1 / 50
 _SOUND_RESERVE = 1.1
-_SOUND_FIRST_BYTES = 41.0
+_SOUND_FIRST_KBPS = 33.0  # of each channel
 # A probe of the path in any second (proto/path_mtu.py).
 _PROBES_KBPS = (DATAGRAM_MAX_BYTES + 48) * 8 / 1000
 # The pictures' part of the ceiling when sound leaves them next to nothing.
@@ -78,6 +78,7 @@ class Sender:
         recovery: bool = True,
         voice: bool = False,
         audio_channels: int = 1,
+        audio_frame_ms: int = 10,
     ) -> None:
         """Connect, and return once the server has welcomed us.
 
@@ -103,6 +104,8 @@ class Sender:
             voice: the sound is somebody talking: take noise and rumble out of it, make it evenly loud, and if ``played``
                 is called take its echo out, too. Adds 7 ms to sound's delay, 15 with the echo; off for music.
             audio_channels: 1, or 2 for stereo, which takes twice the bits.
+            audio_frame_ms: of sound in a packet: 5, 10 or 20. The shorter, the sooner it is heard, and the fewer bytes are left
+                for what losses take.
 
         Raises:
             MissingDependencyError: ``voice`` was asked for, and livekit is not installed.
@@ -120,6 +123,7 @@ class Sender:
         check_audio_channels(audio_channels)
         if voice and audio_channels != 1:
             raise ConfigError("A voice that is cleaned is one channel; choose either voice or stereo.")
+        check_audio_frame_ms(audio_frame_ms)
         if codec not in ("jpeg", "lz4"):
             raise ConfigError(f"There is no codec {codec!r}; choose jpeg or lz4.")
         if not fps > 0:
@@ -131,9 +135,12 @@ class Sender:
             quality, min_quality, max_bitrate_kbps, fps, Codec.LZ4 if codec == "lz4" else Codec.JPEG
         )
         self._max_bitrate_kbps = max_bitrate_kbps
-        self._sound_bytes = _SOUND_FIRST_BYTES * audio_channels  # of an Opus frame, on average
+        self._sound_packets_per_second = 1000 / audio_frame_ms
+        self._sound_bytes = (
+            _SOUND_FIRST_KBPS * audio_channels * audio_frame_ms / 8
+        )  # of an Opus frame, on average
         self._sound_us: int | None = None  # when the last one was sent
-        encoder = OpusEncoder(channels=audio_channels)
+        encoder = OpusEncoder(channels=audio_channels, frame_us=audio_frame_ms * MS)
         self._framer = OpusFramer(encoder, DriftControl())
         self._audio_lock = threading.Lock()  # the framer counts samples: one block after the other
         self._encoding = threading.Lock()
@@ -153,6 +160,7 @@ class Sender:
                 mux_audio=mux_audio,
                 recovery=recovery,
                 audio_channels=audio_channels,
+                audio_frame_us=audio_frame_ms * MS,
             ),
         )
         self._connection.connect(connect_timeout)
@@ -294,7 +302,7 @@ class Sender:
         ceiling_kbps = self._max_bitrate_kbps - _PROBES_KBPS
         if self._sound_us is not None and monotonic_us() - self._sound_us <= SECOND:
             packet_bytes = self._connection.sound_packet_bytes(self._sound_bytes)
-            ceiling_kbps -= packet_bytes * _SOUND_PACKETS_PER_SECOND * 8 / 1000 * _SOUND_RESERVE
+            ceiling_kbps -= packet_bytes * self._sound_packets_per_second * 8 / 1000 * _SOUND_RESERVE
         return max(ceiling_kbps, _VIDEO_MIN_KBPS)
 
     def _post_audio(self, data: bytes, capture_us: int) -> None:

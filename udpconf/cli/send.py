@@ -53,6 +53,14 @@ class CodecName(StrEnum):
     LZ4 = "lz4"
 
 
+class FrameMs(StrEnum):
+    """How many milliseconds of sound a packet holds."""
+
+    SHORT = "5"
+    NORMAL = "10"
+    LONG = "20"
+
+
 class Settings(NamedTuple):
     """What the flags said about the session."""
 
@@ -68,6 +76,7 @@ class Settings(NamedTuple):
     recovery: bool
     voice: bool
     preview: bool | None
+    audio_frame_ms: int
 
 
 def send(
@@ -116,6 +125,9 @@ def send(
         bool, flag("--voice", help="Clean the microphone's sound for talking: noise, rumble, loudness.")
     ] = False,
     stereo: Annotated[bool, flag("--stereo", help="Send two channels of sound instead of one.")] = False,
+    audio_frame_ms: Annotated[
+        FrameMs, flag("--audio-frame-ms", help="Milliseconds of sound in a packet.")
+    ] = FrameMs.NORMAL,
     name: Annotated[
         str | None, flag("--name", help="Label shown to others.", show_default="this machine's name")
     ] = None,
@@ -172,6 +184,7 @@ def send(
         recovery,
         cleans_voice(context, picture),
         preview if picture is not Picture.NONE else False,
+        int(audio_frame_ms),
     )
     media = Media(picture, camera, file, loop, tone, mic, width, fps, stereo)
     _Sending(console, settings, media).run()
@@ -229,6 +242,7 @@ class _Sending:
                         recovery=settings.recovery,
                         voice=settings.voice,
                         audio_channels=2 if self._media.stereo else 1,
+                        audio_frame_ms=settings.audio_frame_ms,
                     )
                 )
                 self._console.event(
@@ -361,9 +375,10 @@ class _Sending:
     def _summarize(self, reason: str, seconds: float) -> None:
         stats = self._last
         frames, sound = (stats.frames_sent, stats.audio_frames_sent) if stats is not None else (0, 0)
+        sound_s = sound * self._settings.audio_frame_ms / 1000
         self._console.event(
             "ended",
-            f"Ended ({reason}) after {seconds:.0f} s: {frames} frames and {sound / 100:.0f} s of sound sent.",
+            f"Ended ({reason}) after {seconds:.0f} s: {frames} frames and {sound_s:.0f} s of sound sent.",
             reason=reason,
             seconds=round(seconds, 1),
             frames_sent=frames,

@@ -1,10 +1,10 @@
-"""Opus by libopus, which PyAV's wheel carries: sound in, 10 ms frames out, and back, lost frames concealed.
+"""Opus by libopus, which PyAV's wheel carries: sound in, frames of 5, 10 or 20 ms out, and back, lost frames concealed.
 
 Where ctypes can call the library (media/libopus.py), the bit rate can change; a single lost frame is made up of an earlier piece
 of the sound (media/interpolation.py), which the decoder gets as a packet (media/stand_in.py), and what no piece fits into, the
 decoder makes up by itself. Elsewhere PyAV's codec does, with our own concealment.
 
-The low-delay application looks ahead 2.5 ms and is pure CELT, so a frame costs 10 ms + 2.5 ms of delay in all. The
+The low-delay application looks ahead 2.5 ms and is pure CELT, so a frame costs its length + 2.5 ms of delay in all. The
 look-ahead is taken off the capture times here, once: ``OpusFrame.capture_us`` is when the sound that a decoder returns
 for that frame was heard, and nobody else needs to know.
 """
@@ -15,7 +15,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from udpconf.errors import ConfigError
-from udpconf.limits import MS, OPUS_FRAME_MAX_BYTES
+from udpconf.frames import OPUS_FRAME_US, OPUS_FRAMES_US, opus_duration_us
+from udpconf.limits import MS, OPUS_FRAME_MAX_BYTES, SECOND
 from udpconf.media import libopus
 from udpconf.media.concealment import Concealment
 from udpconf.media.interpolation import BEFORE, extend, fill
@@ -26,8 +27,9 @@ from udpconf.media.steady_rate import RateControl, SteadyRate
 Pcm = NDArray[np.int16]
 
 SAMPLE_RATE = 48_000
-FRAME_SAMPLES = 480
-FRAME_US = 10 * MS
+# Unless another length is asked for.
+FRAME_US = OPUS_FRAME_US
+FRAME_SAMPLES = SAMPLE_RATE * FRAME_US // SECOND
 # libopus' look-ahead with this application, which is also the pre-skip in the OpusHead it writes: 120 samples. Found
 # again by cross-correlation in tests/unit/test_opus.py.
 ENCODER_DELAY_US = 2_500
@@ -56,12 +58,27 @@ class OpusEncoder:
         bitrate_bps: mean of the compressed sound, without any header.
         channels: 1 or 2; mono input to a stereo encoder is doubled, more channels to a mono encoder are averaged.
         native: by ctypes where that can be done; False: by PyAV in any case.
+        frame_us: how long a frame is: 5, 10 or 20 ms.
+
+    Attributes:
+        channels: as given.
+        frame_samples: how many samples a frame has, in each channel.
     """
 
-    def __init__(self, bitrate_bps: int = 32_000, channels: int = 1, *, native: bool = True) -> None:
+    def __init__(
+        self,
+        bitrate_bps: int = 32_000,
+        channels: int = 1,
+        *,
+        native: bool = True,
+        frame_us: int = FRAME_US,
+    ) -> None:
+        if frame_us not in OPUS_FRAMES_US:
+            raise ConfigError(f"Opus is used with frames of 5, 10 or 20 ms, not {frame_us / MS:g}")
         if channels not in LAYOUTS:
             raise ConfigError(f"Opus is used with 1 or 2 channels, not {channels}")
         self.channels = channels
+        self.frame_samples = samples_of(frame_us)
         self._bitrate_bps = bitrate_bps
         library = libopus.load() if native else None
         self._native = (
@@ -74,7 +91,7 @@ class OpusEncoder:
             self._context.layout = self._layout
             self._context.format = "s16"
             self._context.bit_rate = bitrate_bps
-            self._context.options = {"application": "lowdelay", "frame_duration": "10"}
+            self._context.options = {"application": "lowdelay", "frame_duration": str(frame_us // MS)}
 
     def set_bitrate(self, bitrate_bps: int) -> None:
         """From the next frame on, where that can be done; PyAV's encoder stays at what it began with."""
@@ -83,13 +100,13 @@ class OpusEncoder:
             self._native.set_bitrate(bitrate_bps)
 
     def encode(self, pcm: Pcm) -> bytes:
-        """Compress 10 ms: int16[480] or int16[480, channels]. Raises ConfigError for anything else."""
+        """Compress a frame: int16[frame_samples] or int16[frame_samples, channels]. Raises ConfigError for anything else."""
         block = as_channels(pcm, self.channels)
-        if len(block) != FRAME_SAMPLES:
-            raise ConfigError(f"an Opus frame is {FRAME_SAMPLES} samples (10 ms at 48 kHz), got {len(block)}")
+        if len(block) != self.frame_samples:
+            raise ConfigError(f"an Opus frame is {self.frame_samples} samples here, got {len(block)}")
         if self._native is not None:
             return self._native.encode(block)
-        frame = av.AudioFrame(format="s16", layout=self._layout, samples=FRAME_SAMPLES)
+        frame = av.AudioFrame(format="s16", layout=self._layout, samples=self.frame_samples)
         frame.sample_rate = SAMPLE_RATE
         frame.planes[0].update(block.tobytes())
         return b"".join(bytes(packet) for packet in self._context.encode(frame))
@@ -103,7 +120,7 @@ class OpusDecoder:
         native: as for OpusEncoder.
 
     Attributes:
-        broken: frames that were no Opus of 10 ms, concealed instead. They passed the AEAD, so the sender is at fault.
+        broken: frames that were no Opus of our lengths, concealed instead. They passed the AEAD, so the sender is at fault.
     """
 
     def __init__(self, channels: int = 1, *, native: bool = True) -> None:
@@ -111,7 +128,7 @@ class OpusDecoder:
             raise ConfigError(f"Opus is used with 1 or 2 channels, not {channels}")
         self.channels = channels
         self.broken = 0
-        self._concealed = 0  # frames since the last real one
+        self._concealed = 0.0  # frames of 10 ms since the last real one
         library = libopus.load() if native else None
         self._native = None if library is None else libopus.Decoder(library, SAMPLE_RATE, channels)
         if library is not None:
@@ -129,11 +146,12 @@ class OpusDecoder:
             self._context.layout = LAYOUTS[channels]
 
     def decode(self, data: bytes) -> Pcm:
-        """10 ms of sound, int16[480] (mono) or int16[480, 2]. Never raises, whatever the bytes."""
-        block = self._decode(data)
+        """As long as ``opus_duration_us`` says, int16[n] (mono) or int16[n, 2]. Never raises, whatever the bytes."""
+        samples = samples_of(opus_duration_us(data))
+        block = self._decode(data, samples)
         if block is None:
             self.broken += 1
-            return self.conceal()
+            return self.conceal(samples=samples)
         if self._native is None:
             return self._concealment.received(block)
         self._celt = data[0] >= FIRST_CELT_TOC
@@ -142,24 +160,27 @@ class OpusDecoder:
         self._concealed = 0
         return self._remembered(block)
 
-    def conceal(self, following: bytes | None = None) -> Pcm:
-        """10 ms in place of a frame that did not come: what was heard last goes on, fading.
+    def conceal(self, following: bytes | None = None, samples: int = FRAME_SAMPLES) -> Pcm:
+        """In place of a frame that did not come: what was heard last goes on, fading.
 
         Args:
             following: the frame after it, if it is there already: what is made up leads over to it. Decode it next.
+            samples: how long it is.
         """
         if self._native is None:
-            return self._concealment.conceal(FRAME_SAMPLES)
-        if following and following[0] < FIRST_CELT_TOC:
+            return self._concealment.conceal(samples)
+        if samples == FRAME_SAMPLES and following and following[0] < FIRST_CELT_TOC:
             recovered = self._native.recover(following, FRAME_SAMPLES)
             if recovered is not None:
                 self._concealed = 1
                 return self._remembered(self._shaped(recovered))
-        bridge = None if self._concealed or not self._celt else self._bridge(self._native, following)
+        # The bridge is made for frames of 10 ms, as nearly all are; other lengths are left to libopus.
+        alone = self._celt and not self._concealed and samples == FRAME_SAMPLES
+        bridge = self._bridge(self._native, following) if alone else None
         if bridge is not None:
             self._concealed = 1
             return self._remembered(bridge)
-        return self._remembered(self._continued(self._native))
+        return self._remembered(self._continued(self._native, samples))
 
     def _bridge(self, decoder: libopus.Decoder, following: bytes | None) -> Pcm | None:
         """Made up of an earlier piece of the sound; None: there is none that fits."""
@@ -189,14 +210,15 @@ class OpusDecoder:
         return self._shaped(played)
 
     def _remembered(self, block: Pcm) -> Pcm:
-        self._heard.append(block.reshape(FRAME_SAMPLES, -1))
+        if len(block) == FRAME_SAMPLES:
+            self._heard.append(block.reshape(FRAME_SAMPLES, -1))
         return block
 
-    def _continued(self, decoder: libopus.Decoder) -> Pcm:
-        made_up = decoder.conceal(FRAME_SAMPLES)
+    def _continued(self, decoder: libopus.Decoder, samples: int) -> Pcm:
+        made_up = decoder.conceal(samples)
         assert made_up is not None, "libopus conceals whatever came before"
         before = self._level()
-        self._concealed += 1
+        self._concealed += samples / FRAME_SAMPLES
         after = self._level()
         return self._shaped(made_up) if after == 1 else _faded(self._shaped(made_up), before, after)
 
@@ -207,30 +229,30 @@ class OpusDecoder:
     def _shaped(self, block: Pcm) -> Pcm:
         return block[:, 0] if self.channels == 1 else block
 
-    def _decode(self, data: bytes) -> Pcm | None:
+    def _decode(self, data: bytes, samples: int) -> Pcm | None:
         # An empty packet is FFmpeg's word for the end of the stream: the decoder would take nothing after it.
         if not 0 < len(data) <= OPUS_FRAME_MAX_BYTES:
             return None
         if self._native is not None:
-            decoded = self._native.decode(data, FRAME_SAMPLES)
+            decoded = self._native.decode(data, samples)
             return None if decoded is None else self._shaped(decoded)
         try:
             frames = self._context.decode(av.Packet(data))
         except av.FFmpegError:
             return None
         # The first byte says how long a frame is, up to 120 ms; only ours is welcome.
-        if len(frames) != 1 or frames[0].samples != FRAME_SAMPLES:
+        if len(frames) != 1 or frames[0].samples != samples:
             return None
         plane = frames[0].planes[0]
-        if plane.buffer_size < FRAME_SAMPLES * self.channels * 2:
+        if plane.buffer_size < samples * self.channels * 2:
             return None
         # Four times as fast as to_ndarray(), which checks all that has been checked here.
-        block: Pcm = np.frombuffer(bytes(plane), np.int16, FRAME_SAMPLES * self.channels)
+        block: Pcm = np.frombuffer(bytes(plane), np.int16, samples * self.channels)
         return block if self.channels == 1 else block.reshape(-1, self.channels)
 
 
 class OpusFramer:
-    """Cuts sound of any block length into 10 ms Opus frames that know when they were captured.
+    """Cuts sound of any block length into Opus frames that know when they were captured.
 
     The time of a frame comes from counting samples, corrected gently by the times that the blocks carry: callbacks
     wobble, samples do not.
@@ -269,7 +291,7 @@ class OpusFramer:
         else:
             error_us = capture_us - (self._pending_us + _duration_us(len(self._pending)))
             if abs(error_us) > CAPTURE_JUMP_US:
-                # What is pending (less than 10 ms) belongs to a sound that broke off.
+                # What is pending (less than a frame) belongs to a sound that broke off.
                 self.jumps += 1
                 self._pending = self._pending[:0]
                 self._pending_us = float(capture_us)
@@ -281,10 +303,11 @@ class OpusFramer:
             block = self._steady.follow(block, capture_us)
         samples = np.concatenate((self._pending, block)) if len(self._pending) else block
         frames: list[tuple[bytes, int]] = []
-        whole = len(samples) - len(samples) % FRAME_SAMPLES
-        for start in range(0, whole, FRAME_SAMPLES):
+        length = self.encoder.frame_samples
+        whole = len(samples) - len(samples) % length
+        for start in range(0, whole, length):
             frame_us = int(self._pending_us + _duration_us(start)) - ENCODER_DELAY_US
-            frames.append((self.encoder.encode(samples[start : start + FRAME_SAMPLES]), frame_us))
+            frames.append((self.encoder.encode(samples[start : start + length]), frame_us))
         self._pending = samples[whole:].copy()
         self._pending_us += _duration_us(whole)
         return frames
@@ -307,6 +330,11 @@ def as_channels(pcm: Pcm, channels: int) -> Pcm:
         return pcm
     averaged: Pcm = pcm.mean(axis=1, keepdims=True).astype(np.int16)
     return averaged if channels == 1 else np.repeat(averaged, channels, axis=1)
+
+
+def samples_of(duration_us: int) -> int:
+    """In each channel, at our rate."""
+    return duration_us * SAMPLE_RATE // SECOND
 
 
 def _faded(block: Pcm, before: float, after: float) -> Pcm:

@@ -19,7 +19,6 @@ from udpconf.media.decode import FrameDecoder
 from udpconf.media.jpeg import write_jpeg
 from udpconf.media.matroska import MatroskaFile, Tags, VideoFormat
 from udpconf.media.native import cv2
-from udpconf.media.opus import FRAME_US
 from udpconf.media.picture import Picture
 from udpconf.media.recording_file import SERIES_MAX, create_exclusively, disk_full, recording_name
 
@@ -213,8 +212,8 @@ class RecordingSeries:
     def _write_opus(self, sound: OpusFrame) -> None:
         assert self._file is not None
         assert sound.data is not None
-        self._file.write_opus(sound.capture_us - self._start_us, sound.data, FRAME_US)
-        self._sound_end_us = sound.capture_us + FRAME_US
+        self._file.write_opus(sound.capture_us - self._start_us, sound.data, sound.duration_us)
+        self._sound_end_us = sound.capture_us + sound.duration_us
 
     def _write_frame(self, frame: ReceivedFrame) -> None:
         """The received bytes if the frame is whole; if not, the picture as it was shown, with the last one in its holes."""

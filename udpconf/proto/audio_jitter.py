@@ -1,4 +1,4 @@
-"""When each 10 ms of sound is due: one client's audio jitter buffer, free of clocks and threads.
+"""When each frame of sound is due: one client's audio jitter buffer, free of clocks and threads.
 
 Whoever plays calls ``pop`` whenever it has less left than the next 5 ms take. Frames wait here until they are as old as
 the target delay. Of the last five seconds it is known how old each frame was when the first packet that carries it came; the
@@ -14,15 +14,14 @@ from bisect import bisect_left, insort
 from collections import deque
 from dataclasses import dataclass
 
-from udpconf.frames import OpusFrame
+from udpconf.frames import OPUS_FRAME_US, OpusFrame, opus_duration_us
 from udpconf.limits import AUDIO_BUFFER_US, MS, SECOND
 from udpconf.proto.sound_redundancy import DELAY_OF_ALL_US
 
-FRAME_US = 10 * MS
-FRAMES_MAX = AUDIO_BUFFER_US // FRAME_US
-# Five seconds of frames: a disturbance is forgotten that soon.
-WINDOW_FRAMES = 500
-# A frame in a hundred that comes too late is worth 20 ms of delay (proto/sound_redundancy.py): one of the window's, 4 ms. So in
+FRAME_US = OPUS_FRAME_US  # unless the frames that come say otherwise
+# A disturbance is forgotten that soon.
+WINDOW_US = 5 * SECOND
+# A frame in a hundred that comes too late is worth 20 ms of delay (proto/sound_redundancy.py): one of the window's 500, 4 ms. So in
 # the end few are too late, and these by far; more than a tenth never are.
 LATE_MAX_SHARE = 0.1
 # Who plays takes so much at a time.
@@ -33,8 +32,8 @@ REACH_WINDOW_POPS = 6000
 # pop() is called from a thread, which is up to 2 ms late as a rule: what is popped in time is 1 ms younger than the mean. The rest
 # is half of RAISE_US: the delay is rarely that short.
 MARGIN_US = 2 * MS
-# Until a second of frames has been measured, the target is a guess.
-START_FRAMES = 100
+# Until so many frames' worth has been measured, the target is a guess.
+START_US = 1 * SECOND
 START_MARGIN_US = 10 * MS
 # The delay may be less than the target by the one and more by the other. Sound is made longer or shorter by at least 2.5 ms
 # (media/time_stretch.py), so together they are more, or it would be done in turns; being late is the worse of the two.
@@ -48,8 +47,7 @@ PATIENCE_US = 1 * SECOND
 HURRY_US = 60 * MS
 # A stream that is silent for so long has been muted or has gone: no concealment, and a clean start afterwards.
 GAP_US = 200 * MS
-GAP_FRAMES = GAP_US // FRAME_US
-# Consecutive frames whose capture times are further from 10 ms apart than this have a hole in the sound between them.
+# Consecutive frames whose capture times are further from one frame apart than this have a hole in the sound between them.
 CAPTURE_JUMP_US = 20 * MS
 # Delays do not jump so far; a sender's clock that is set does, and then nothing measured before is true.
 CLOCK_JUMP_US = 1 * SECOND
@@ -79,6 +77,7 @@ class AudioJitterBuffer:
     Attributes:
         counts: see AudioCounts.
         skipped: the frames that the latest ``pop`` left out, in order; a recording wants them.
+        frame_us: how long the frames are that come; made-up ones are as long.
         target_us: the delay from capture to ``pop`` that is aimed at; None before the first frame.
         least_us: the target is not lower, however calm the path (pictures that are held for a latency want company).
         wish_us: after ``pop``: what was popped, and what comes next, should become longer by so much, or shorter (negative).
@@ -88,6 +87,7 @@ class AudioJitterBuffer:
     def __init__(self) -> None:
         self.counts = AudioCounts()
         self.skipped: list[OpusFrame] = []
+        self.frame_us = FRAME_US
         self.target_us: int | None = None
         self.least_us = 0
         self.wish_us = 0
@@ -95,7 +95,7 @@ class AudioJitterBuffer:
         self._waiting: dict[int, OpusFrame] = {}
         self._last: int | None = None  # highest sequence number that was played, lost, skipped or dropped
         self._recent: deque[int] = deque(maxlen=REMEMBERED_FRAMES)  # of those, the ones that had arrived
-        self._delays: deque[int] = deque()  # capture to first arrival; at most WINDOW_FRAMES
+        self._delays: deque[int] = deque()  # capture to first arrival; at most WINDOW_US of them
         self._ordered: list[int] = []  # the same, the shortest first
         self._measured = 0
         self._reach_us = [PLAY_US, PLAY_US]  # the longest in the window before this one, and in this one
@@ -124,7 +124,7 @@ class AudioJitterBuffer:
         Args:
             sequence_number: counts frames, unwrapped.
             capture_us: on this machine's clock.
-            data: one Opus frame of 10 ms.
+            data: one Opus frame.
             arrival_us: when its packet came.
             copy: it came in place of an original that had not arrived.
         """
@@ -133,12 +133,13 @@ class AudioJitterBuffer:
         if sequence_number in self._waiting or (past and sequence_number in self._recent):
             self.counts.duplicate += 1
             return
+        self.frame_us = opus_duration_us(data)
         self._measure(arrival_us - capture_us)
         if past:
             self.counts.late += 1
             return
         self._waiting[sequence_number] = OpusFrame(capture_us, data)
-        if len(self._waiting) > FRAMES_MAX:
+        while len(self._waiting) > AUDIO_BUFFER_US // self.frame_us:
             oldest = min(self._waiting)
             del self._waiting[oldest]
             self.counts.dropped += 1
@@ -147,7 +148,7 @@ class AudioJitterBuffer:
     # --- output ------------------------------------------------------------------------------------------------------
 
     def pop(self, now_us: int, ahead_us: int = 0, *, early: bool = False) -> OpusFrame | None:
-        """What to play next: 10 ms.
+        """What to play next: a frame.
 
         Args:
             now_us: the time of the call.
@@ -171,20 +172,20 @@ class AudioJitterBuffer:
         assert self._last is not None
         first = min(self._waiting)
         missing = first - self._last - 1
-        if missing > GAP_FRAMES:
+        if missing > GAP_US // self.frame_us:
             self._running = False
             return self.pop(now_us, ahead_us, early=early)
         if missing:
             # Each stretched frame already stood for one of them.
             stood_for = min(self._stretching, missing)
             self._lose(self._last + stood_for)
-            self._clock_us += stood_for * FRAME_US
-            self._delay_us -= stood_for * FRAME_US
+            self._clock_us += stood_for * self.frame_us
+            self._delay_us -= stood_for * self.frame_us
             self._stretching = 0
             if missing > stood_for:
                 self._lose(self._last + 1)
-                self._clock_us += FRAME_US
-                return OpusFrame(self._clock_us - FRAME_US, None)
+                self._clock_us += self.frame_us
+                return OpusFrame(self._clock_us - self.frame_us, None)
         return self._play(first, now_us + ahead_us)
 
     def handle_stretch(self, added_us: int) -> None:
@@ -224,7 +225,8 @@ class AudioJitterBuffer:
         if not self._waiting or self.target_us is None:
             return False
         first = min(self._waiting)
-        while now_us - self._waiting[first].capture_us > self.target_us + FRAME_US and len(self._waiting) > 1:
+        latest_us = now_us - self.target_us - self.frame_us
+        while self._waiting[first].capture_us < latest_us and len(self._waiting) > 1:
             if self._last is not None:
                 self._lose(first - 1)
             self._skip(first)
@@ -250,19 +252,19 @@ class AudioJitterBuffer:
             # After a break there is nothing to average, and no harm in waiting until the frame is due.
             self._delay_us = float(delay_us)
             self._clock_us = frame.capture_us
-            if delay_us < self.target_us - max(RAISE_US, FRAME_US // 2):
+            if delay_us < self.target_us - max(RAISE_US, self.frame_us // 2):
                 return self._stretch()
         self._delay_us += (delay_us - self._delay_us) * DELAY_SMOOTHING
         if self._delay_us - self.target_us > HURRY_US and sequence_number + 1 in self._waiting:
             self._skip(sequence_number)
-            self._delay_us -= FRAME_US
+            self._delay_us -= frame.duration_us
             sequence_number += 1
             frame = self._waiting[sequence_number]
         self._wish(now_us)
         del self._waiting[sequence_number]
         self._pass(sequence_number)
         self.counts.played += 1
-        self._clock_us = frame.capture_us + FRAME_US
+        self._clock_us = frame.capture_us + frame.duration_us
         self._stretching = 0
         return frame
 
@@ -278,13 +280,13 @@ class AudioJitterBuffer:
         self.impatient = now_us - self._astray_us >= PATIENCE_US
 
     def _stretch(self) -> OpusFrame | None:
-        """10 ms of made-up sound that stand for no frame; after 200 ms of them the stream counts as silent."""
+        """A frame of made-up sound that stands for none of the sender's; after 200 ms of them the stream counts as silent."""
         self._stretching += 1
-        if self._stretching > GAP_FRAMES:
+        if self._stretching > GAP_US // self.frame_us:
             self._running = False
             return None
         self.counts.stretched += 1
-        self._delay_us += FRAME_US
+        self._delay_us += self.frame_us
         return OpusFrame(self._clock_us, None)
 
     # --- what becomes of a frame -------------------------------------------------------------------------------------
@@ -310,12 +312,12 @@ class AudioJitterBuffer:
         if delays and abs(delay_us - delays[-1]) > CLOCK_JUMP_US:
             delays.clear()
             ordered.clear()
-        if len(delays) == WINDOW_FRAMES:
+        while len(delays) >= WINDOW_US // self.frame_us:
             del ordered[bisect_left(ordered, delays.popleft())]
         delays.append(delay_us)
         insort(ordered, delay_us)
         self._measured += 1
-        # Ten times a second is enough, unless this frame would have come too late.
+        # Every tenth is enough, unless this frame would have come too late.
         if self._measured % 10 == 0 or self.target_us is None or delay_us > self.target_us:
             self.target_us = self._target()
 
@@ -330,7 +332,7 @@ class AudioJitterBuffer:
                 in_time_us, least_bad_us = delay_us, delay_us + later * worth_us
         margin_us = max(self._reach_us) + MARGIN_US
         waiting_us = max(in_time_us - ordered[0] + margin_us, self.least_us - ordered[0])
-        if self._measured < START_FRAMES:
+        if self._measured * self.frame_us < START_US:
             waiting_us += START_MARGIN_US
         # Two frames of the bound are left for the frame that plays and the one that arrives.
-        return ordered[0] + min(waiting_us, AUDIO_BUFFER_US - 2 * FRAME_US)
+        return ordered[0] + min(waiting_us, AUDIO_BUFFER_US - 2 * self.frame_us)

@@ -6,27 +6,29 @@ A copy mends a loss without a word to the sender; how many there are and how far
 from collections import deque
 from typing import NamedTuple
 
+from udpconf.frames import OPUS_FRAME_US, OPUS_FRAMES_US, opus_duration_us
 from udpconf.limits import AUDIO_BUFFER_US
 from udpconf.proto.loss_runs import LossRuns
 from udpconf.proto.sound_redundancy import SPACING_MAX, Redundancy
 from udpconf.proto.stats import AudioCounters
-from udpconf.wire.frames import AUDIO_COPIES_MAX, OPUS_FRAME_US, AudioBlock, AudioPacket
+from udpconf.wire.frames import AUDIO_COPIES_MAX, AudioBlock, AudioPacket
 
 # Sequence numbers are remembered as far back as the jitter buffer may reach, copies included.
-REMEMBERED = 2 * AUDIO_BUFFER_US // OPUS_FRAME_US
+REMEMBERED = 2 * AUDIO_BUFFER_US // min(OPUS_FRAMES_US)
 
 
 class AudioPacketizer:
-    """Numbers the frames and adds the copies."""
+    """Numbers the frames, each of ``frame_us``, and adds the copies."""
 
-    def __init__(self) -> None:
+    def __init__(self, frame_us: int = OPUS_FRAME_US) -> None:
+        self._frame_us = frame_us
         self._next_number = 0
         self._captured_us = 0
         self._earlier: deque[bytes] = deque(maxlen=AUDIO_COPIES_MAX * SPACING_MAX)  # the newest first
 
     def packetize(self, data: bytes, capture_us: int, redundancy: Redundancy) -> AudioPacket:
-        # After a pause the frame before is not 10 ms older: it would be played at the wrong moment.
-        if abs(capture_us - self._captured_us - OPUS_FRAME_US) > OPUS_FRAME_US // 2:
+        # After a pause the frame before is not one frame older: it would be played at the wrong moment.
+        if abs(capture_us - self._captured_us - self._frame_us) > self._frame_us // 2:
             self._earlier.clear()
         copies = tuple(
             AudioBlock(distance, self._earlier[distance - 1])
@@ -71,6 +73,7 @@ class AudioDepacketizer:
             if len(self._told) > 2 * REMEMBERED:
                 self._told = {told for told in self._told if told > number - REMEMBERED}
         self.losses.handle_packet(number)
+        frame_us = opus_duration_us(packet.blocks[0].data)
         fresh: list[NewAudio] = []
         counters = self.counters
         for block in packet.blocks:
@@ -86,7 +89,7 @@ class AudioDepacketizer:
                 copy = block.distance > 0
                 counters.frames_from_copies += copy
                 fresh.append(
-                    NewAudio(own, capture_us - block.distance * OPUS_FRAME_US, block.data, copy),
+                    NewAudio(own, capture_us - block.distance * frame_us, block.data, copy),
                 )
         fresh.reverse()
         return fresh

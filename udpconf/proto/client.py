@@ -66,7 +66,7 @@ class ClientEndpoint:
         self._retry_at_us: int | None = None
         self._session: Session | None = None
         self._connection_id = bytes(8)
-        self._sound = SoundSender(config.audio_channels)
+        self._sound = SoundSender(config.audio_channels, config.audio_frame_us)
         self._binding = AudioBinding()
         self._transmits: deque[Transmit] = (
             deque()
@@ -90,7 +90,7 @@ class ClientEndpoint:
         self._drain_video(now_us)
 
     def send_audio(self, now_us: int, data: bytes, capture_us: int) -> None:
-        """Send 10 ms of Opus; until the audio channel is bound, which takes a round trip, it is dropped."""
+        """Send a frame of Opus; until the audio channel is bound, which takes a round trip, it is dropped."""
         if self.state != "connected" or self._session is None or not self._binding.ready:
             return
         path = AUDIO_PATH if self._binding.port else MAIN_PATH
@@ -291,7 +291,7 @@ class ClientEndpoint:
         self._session = Session(established.keys, Direction.CLIENT_TO_SERVER, established.session_id, now_us)
         self._video.clear()
         self._binding = AudioBinding()  # the port before is another session's, perhaps another server's
-        self._sound = SoundSender(config.audio_channels)
+        self._sound = SoundSender(config.audio_channels, config.audio_frame_us)
         self._totals.session_begins()
         self._said_latency_ms = self._latency_ms
         wall_us = now_us + self._wall_offset_us

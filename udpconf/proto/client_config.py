@@ -3,6 +3,7 @@
 import hashlib
 from typing import NamedTuple
 
+from udpconf.frames import OPUS_FRAME_US
 from udpconf.limits import MS
 from udpconf.wire.control import CLIENT_ID_BYTES, Confirm, Offer
 
@@ -19,6 +20,7 @@ class ClientConfig(NamedTuple):
     mux_audio: bool = False
     recovery: bool = True  # parity with the pictures, and answers to requests for more
     audio_channels: int = 1  # 2: stereo
+    audio_frame_us: int = OPUS_FRAME_US
     null_cipher: bool = False  # simulations only
 
     def confirm(self, resume_secret: bytes, latency_ms: int, clock_us: int, wall_us: int) -> Confirm:

@@ -67,7 +67,7 @@ class VideoFrameDue(NamedTuple):
 
 
 class AudioReceived(NamedTuple):
-    """One Opus frame of 10 ms, told once however many copies arrived."""
+    """One Opus frame, told once however many copies arrived."""
 
     client_id: str
     sequence_number: int  # unwrapped

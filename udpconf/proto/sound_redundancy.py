@@ -13,8 +13,9 @@ a hundred is worth 20 ms (NetEQ's reorder optimizer weighs them like that), and 
 from functools import lru_cache
 from typing import NamedTuple
 
+from udpconf.frames import OPUS_FRAME_US
 from udpconf.limits import MS
-from udpconf.wire.frames import AUDIO_COPIES_MAX, OPUS_FRAME_US
+from udpconf.wire.frames import AUDIO_COPIES_MAX
 
 # So much delay is as bad as all of the sound lost; a hundredth of it as one frame of a hundred.
 DELAY_OF_ALL_US = 2000 * MS
@@ -38,28 +39,32 @@ class Redundancy(NamedTuple):
         return range(self.spacing, self.copies * self.spacing + 1, self.spacing)
 
 
-def sound_redundancy(loss: float, burst: float) -> Redundancy:
+def sound_redundancy(
+    loss: float, burst: float, frame_us: int = OPUS_FRAME_US, copies_max: int = AUDIO_COPIES_MAX
+) -> Redundancy:
     """What is worth its bytes and its delay.
 
     Args:
         loss: share of packets that the path loses, 0..1.
         burst: mean length of a run of losses, packets.
+        frame_us: how long a frame is.
+        copies_max: there are not bytes for more.
     """
-    return _best(round(loss, 2 if loss >= 0.1 else 3), round(2 * burst) / 2)
+    return _best(round(loss, 2 if loss >= 0.1 else 3), round(2 * burst) / 2, frame_us, copies_max)
 
 
 @lru_cache(1024)
-def _best(loss: float, burst: float) -> Redundancy:
+def _best(loss: float, burst: float, frame_us: int, copies_max: int) -> Redundancy:
     plans = [Redundancy(0, 1)]
     plans += [
         Redundancy(copies, spacing)
-        for copies in range(1, AUDIO_COPIES_MAX + 1)
+        for copies in range(1, copies_max + 1)
         for spacing in range(1, SPACING_MAX + 1)
-        if copies * spacing * OPUS_FRAME_US <= WAIT_MAX_US
+        if copies * spacing * frame_us <= WAIT_MAX_US
     ]
 
     def cost(plan: Redundancy) -> float:
-        waited_us = plan.copies * plan.spacing * OPUS_FRAME_US
+        waited_us = plan.copies * plan.spacing * frame_us
         return lost_share(plan, loss, burst) + waited_us / DELAY_OF_ALL_US + plan.copies * COPY_PRICE
 
     return min(plans, key=cost)

@@ -38,8 +38,6 @@ PADDING, PING, PONG, CONTROL, CONTROL_ACK, AUDIO_BIND, AUDIO_BOUND = range(7)
 VIDEO, AUDIO, FEEDBACK, REPAIR, TRAIN = 0x10, 0x11, 0x12, 0x13, 0x14
 
 TOKEN_BYTES = 8
-# The packets repeat frames of 10 ms; the upper half of AUDIO's format byte has room for other durations.
-OPUS_FRAME_US = 10_000
 AUDIO_COPIES_MAX = 3
 
 _PING = struct.Struct(">BQQ")
@@ -125,6 +123,8 @@ class AudioBlock(NamedTuple):
 
 
 class AudioPacket(NamedTuple):
+    """How long its frames are says the newest one's first byte (``frames.opus_duration_us``); all are as long."""
+
     sequence_number: int  # 16 bits, wraps; of the newest frame
     capture_us: int  # low 32 bits; of the newest frame
     blocks: tuple[AudioBlock, ...]  # the newest first
