@@ -39,10 +39,10 @@ from udpconf.proto.drift import DriftControl
 from udpconf.proto.stats import SenderStats
 
 # Opus has no constant rate: its frames are averaged over this many, and some more is left for it. The first guess is
-# 45 kbit/s, as there are beside the copy that is sent at first, and a byte.
+# 32 kbit/s and a byte.
 _SOUND_SMOOTHING = 1 / 50
 _SOUND_RESERVE = 1.1
-_SOUND_FIRST_KBPS = 46.0  # of each channel
+_SOUND_FIRST_KBPS = 33.0  # of each channel
 # A probe of the path in any second (proto/path_mtu.py).
 _PROBES_KBPS = (DATAGRAM_MAX_BYTES + 48) * 8 / 1000
 # The pictures' part of the ceiling when sound leaves them next to nothing.

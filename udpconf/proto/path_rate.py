@@ -193,7 +193,7 @@ class PathRate:
         if queue_us > HOLD_US:
             return 0.0
         faded = 2 ** ((self._beside_us - now_us) / BESIDE_US)
-        bps = max(self.limit_bps - self._beside_bps * faded, LEAST_BPS)
+        bps = max(self._limit_bps - self._beside_bps * faded, LEAST_BPS)
         return bps * (1 - 0.75 * queue_us / HOLD_US)
 
     def queue_us(self, now_us: int) -> int:
@@ -205,9 +205,10 @@ class PathRate:
         waiting_bytes = self._sent.total_bytes - max(last.bytes_through + carried, self._through_bytes)
         return int(max(0.0, waiting_bytes) * 8 * SECOND / bps)
 
+    # --- inside ---
+
     @property
-    def limit_bps(self) -> float:
-        """What may be sent in all, as far as one can tell, bit/s; at most the ceiling."""
+    def _limit_bps(self) -> float:
         # Each is read once: the application's thread asks, and the network's may set it to None meanwhile.
         carries_bps, cut_bps, loss_bps = self.carries_bps, self._cut_bps, self._loss_limit.bps
         bps = self._max_bps
@@ -216,8 +217,6 @@ class PathRate:
         if cut_bps is not None:
             bps = min(bps, cut_bps)
         return bps if loss_bps is None else min(bps, loss_bps)
-
-    # --- inside ---
 
     def _look_between(self, now_us: int, train: Train) -> None:
         """Tell what is missing at the end of this picture and at the beginning of the one that came next."""
@@ -229,7 +228,7 @@ class PathRate:
         tail = _low32(last.last_number - train.last_number) > 0
         head = _low32(train.next_number - following.first_number) > 0
         if tail or head:
-            self._loss_limit.handle_gap(now_us, self.limit_bps, tail=tail, head=head)
+            self._loss_limit.handle_gap(now_us, self._limit_bps, tail=tail, head=head)
 
     def _queue_found(self, now_us: int, delay_low32: int) -> int:
         """How much longer a packet took than the one that took the least."""
@@ -282,7 +281,7 @@ class PathRate:
         shortest_us, longest_us = TRUST_AGAIN_US
         again = now_us - self._cut_us < longest_us
         self._trust_after_us = min(2 * self._trust_after_us, longest_us) if again else shortest_us
-        before_bps = self.limit_bps
+        before_bps = self._limit_bps
         # A stall looks like a queue for a moment; half is enough where it was one.
         self._cut_bps = max(CUT * min(arrives_bps, before_bps), before_bps / 2, CUT_LEAST_BPS)
         if self.carries_bps is None:

@@ -16,11 +16,8 @@ from udpconf.wire.frames import (
 
 # All of the UDP payload: as much as a telephone call of the last century took, for Opus and its repetitions.
 SOUND_MAX_BPS = 120_000
-# Of each channel, where there is room beside copies. Speech in frames of 10 ms: PESQ 4.08 with 64 kbit/s, 2.76 with 32.
-BITRATE_BPS = 64_000
-# On a narrow path so much, or a tenth of what it carries: pictures need it more.
-BITRATE_NARROW_BPS = 32_000
-PATH_SHARE = 0.1
+# Of each channel: more is not heard in speech (RFC 7587, section 3.1.1 has 28 to 40 for its full band).
+BITRATE_BPS = 32_000
 # Below this, speech gets hard to listen to; then there are fewer copies, not fewer bits. In frames of 5 ms there is room for one.
 BITRATE_MIN_BPS = 20_000
 # A listener hears each change of plan, as the delay follows; runs of five come so seldom that 5 s of them vary by half.
@@ -44,7 +41,7 @@ class SoundSender:
         self._room_bytes = SOUND_MAX_BPS / 8 * frame_us / SECOND - OVERHEAD_BYTES - AUDIO_HEADER_BYTES
         least_bytes = AUDIO_BLOCK_BYTES + BITRATE_MIN_BPS / 8 * frame_us / SECOND
         self._copies_max = min(AUDIO_COPIES_MAX, int(self._room_bytes / least_bytes) - 1)
-        self._channels = channels
+        self._bitrate_max_bps = channels * BITRATE_BPS
         self._packetizer = AudioPacketizer(frame_us)
         self._loss = LossEstimate(LOSS_WINDOW_US)
         self._redundancy = AT_FIRST
@@ -68,13 +65,10 @@ class SoundSender:
         blocks = 1 + self._redundancy.copies
         return OVERHEAD_BYTES + AUDIO_HEADER_BYTES + blocks * (AUDIO_BLOCK_BYTES + frame_bytes)
 
-    def bitrate_bps(self, path_bps: float) -> int:
-        """What the encoder should make from now on, so that all of it fits; any thread may ask.
-
-        ``path_bps`` is what the path carries, as far as one knows, or the user's ceiling.
-        """
+    @property
+    def bitrate_bps(self) -> int:
+        """What the encoder should make from now on, so that all of it fits; any thread may read it."""
         blocks = 1 + self._redundancy.copies
         frame_bytes = self._room_bytes / blocks - AUDIO_BLOCK_BYTES
         bps = int(frame_bytes * 8 * SECOND / self._frame_us)
-        narrow_bps = max(self._channels * BITRATE_NARROW_BPS, int(PATH_SHARE * path_bps))
-        return max(BITRATE_MIN_BPS, min(bps, self._channels * BITRATE_BPS, narrow_bps))
+        return max(BITRATE_MIN_BPS, min(bps, self._bitrate_max_bps))
