@@ -49,7 +49,9 @@ def heard_of_noise(pulse: Pulse, *flags: str) -> float:
 
 
 def test_noise_in_the_microphone_is_not_sent_with_voice(pulse: Pulse) -> None:
-    assert heard_of_noise(pulse) - heard_of_noise(pulse, "--voice") > 8
+    # Without the flag the two differ by tenths of a decibel. How much is taken away is for tests/unit/test_voice.py to
+    # say: here it comes to 7 to 9 dB, by when in its third to fifth second the recording begins.
+    assert heard_of_noise(pulse) - heard_of_noise(pulse, "--voice") > 4
 
 
 def test_voice_without_livekit_ends_with_8_and_names_the_command(pulse: Pulse, tmp_path: Path) -> None:
