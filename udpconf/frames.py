@@ -10,6 +10,8 @@ to wait for them. Neither knows more of the other than this file.
 """
 
 from enum import IntEnum
+from functools import lru_cache
+from operator import itemgetter
 from typing import NamedTuple
 
 
@@ -67,12 +69,17 @@ class FrameDescription(NamedTuple):
     @property
     def interval_count(self) -> int:
         """Intervals in the whole picture, the shorter last one included."""
-        if self.codec == Codec.LZ4:
-            units = self.width * self.height
-        else:
-            mcu_width, mcu_height = MCU_SIZE[self.subsampling]
-            units = -(-self.coded_width // mcu_width) * -(-self.coded_height // mcu_height)
-        return -(-units // self.restart_interval)
+        return _interval_count(self)
+
+
+@lru_cache(maxsize=256)  # asked for ten times a frame, and a stream repeats few descriptions
+def _interval_count(description: FrameDescription) -> int:
+    if description.codec == Codec.LZ4:
+        units = description.width * description.height
+    else:
+        mcu_width, mcu_height = MCU_SIZE[description.subsampling]
+        units = -(-description.coded_width // mcu_width) * -(-description.coded_height // mcu_height)
+    return -(-units // description.restart_interval)
 
 
 class Segment(NamedTuple):
@@ -87,6 +94,9 @@ class Segment(NamedTuple):
     data: bytes
 
 
+_count_of, _data_of = itemgetter(1), itemgetter(2)  # of a segment
+
+
 class EncodedFrame(NamedTuple):
     """A compressed picture. Segments are in order and do not overlap; a receiver's may leave holes."""
 
@@ -97,12 +107,13 @@ class EncodedFrame(NamedTuple):
     @property
     def coded_size(self) -> int:
         """Bytes of compressed picture, without any header."""
-        return sum(len(segment.data) for segment in self.segments)
+        return sum(map(len, map(_data_of, self.segments)))
 
     @property
     def complete(self) -> bool:
         """No interval is missing."""
-        return sum(segment.interval_count for segment in self.segments) == self.description.interval_count
+        count: int = sum(map(_count_of, self.segments))
+        return count == self.description.interval_count
 
 
 class ReceivedFrame(NamedTuple):

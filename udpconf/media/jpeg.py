@@ -212,7 +212,8 @@ def _join_scan(description: FrameDescription, segments: list[Segment]) -> bytes:
     parts: list[bytes] = []
     next_interval = 0
     for first, count, data in segments:
-        _append_flat(parts, description, next_interval, first)
+        if first > next_interval:
+            _append_flat(parts, description, next_interval, first)
         next_interval = first + count
         parts += (data, _MARKERS[(next_interval - 1) % 8])
     _append_flat(parts, description, next_interval, description.interval_count)

@@ -59,7 +59,7 @@ class JitterBuffer:
         # Lip sync may hold frames back, to be shown with the sound of their moment.
         self._hold_us = 0
         self._open: OrderedDict[int, OpenFrame] = OrderedDict()
-        self._due: deque[ReceivedFrame] = deque()
+        self.due: deque[ReceivedFrame] = deque()  # for poll_frame; drained after every input
         self._repair_timer = RepairTimer(round_trip)
         self._repairs: list[Repair] = []  # taken after every input
         self._released_id: int | None = None
@@ -159,7 +159,7 @@ class JitterBuffer:
 
     def poll_frame(self) -> ReceivedFrame | None:
         """The next frame that is due. ``capture_wall_us`` is 0: the session knows the wall clock, we do not."""
-        return self._due.popleft() if self._due else None
+        return self.due.popleft() if self.due else None
 
     def take_repairs(self) -> list[Repair]:
         """The requests to the sender since the last time, few enough for one packet."""
@@ -278,8 +278,8 @@ class JitterBuffer:
         self._budget.give_back(frame.held_bytes)
         counters.shards_recovered += frame.shards_recovered
         encoded = frame.encoded()
-        self._released_whole = encoded.complete
-        if encoded.complete:
+        self._released_whole = whole = encoded.complete
+        if whole:
             counters.frames_whole += 1
             if frame.was_repaired:
                 counters.frames_by_repair += 1
@@ -289,6 +289,6 @@ class JitterBuffer:
             counters.frames_with_holes += 1
         counters.fresh_area_sum += frame.fresh_share
         self._ages_us.append(now_us - frame.capture_us)
-        self._due.append(
+        self.due.append(
             ReceivedFrame(frame_id, encoded, 0, frame.last_arrival_us, min(now_us, frame.deadline_us)),
         )

@@ -80,9 +80,9 @@ class PlayoutDelay:
         slowest_us = delays[int(QUANTILE * len(delays))]
         spread_us = slowest_us - delays[0]
         if spread_us > CALM_MIN_US:
-            slowest_lately_us = self._slowest_lately_us(slowest_us)
-            if slowest_lately_us - delays[0] <= CALM_SHARE * spread_us:
-                slowest_us = slowest_lately_us
+            calm_us = self._slowest_lately_us(delays[0] + CALM_SHARE * spread_us)
+            if calm_us is not None:
+                slowest_us = calm_us
         return min(slowest_us + MARGIN_US, TARGET_MAX_US)
 
     @property
@@ -96,15 +96,18 @@ class PlayoutDelay:
         """Capture to last datagram of a frame, the median of the last seconds; 0 before the first frame."""
         return self._delays_us[len(self._delays_us) // 2] if self._delays_us else 0
 
-    def _slowest_lately_us(self, unknown_us: int) -> int:
-        """Of the last second's frames, the delay of the slowest; unknown_us where they are too few to tell."""
+    def _slowest_lately_us(self, limit_us: float) -> int | None:
+        """Of the last second's frames, the delay of the slowest; None where one is above the limit, or they are too few."""
         since_us = self._window[-1].at_us - CALM_US
         slowest_us, frames = 0, 0
         for entry in reversed(self._window):
             if entry.at_us < since_us:
                 break
-            slowest_us, frames = max(slowest_us, entry.delay_us), frames + 1
-        return slowest_us if frames >= CALM_FRAMES else unknown_us
+            if entry.delay_us > limit_us:
+                return None
+            slowest_us = max(slowest_us, entry.delay_us)
+            frames += 1
+        return slowest_us if frames >= CALM_FRAMES else None
 
     def _remove(self, delay_us: int) -> None:
         del self._delays_us[bisect_left(self._delays_us, delay_us)]

@@ -73,9 +73,9 @@ class RepairTimer:
             else:
                 self._forget_gap(now_us)
         frame.settled_at_us = None
-        if frame.complete or not self._knows_path:
+        if frame.complete:
             frame.ask_at_us = None
-        elif answers_repair or not frame.repairs_asked:
+        elif (answers_repair or not frame.repairs_asked) and self._knows_path:
             frame.ask_at_us = now_us + self.settle_us
 
     def handle_parity(self, frame_id: int, place: int) -> None:

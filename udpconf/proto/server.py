@@ -187,17 +187,23 @@ class ServerEndpoint:
             self._listener.take(client.session_id)
             self._clients[client.session_id] = client
             client.session.handle_timeout(now_us, now_us + self._wall_offset_us)
+        quiet = not new
         for frame in frames:
             if type(frame) is not VideoShard:
                 self._handle_frame(now_us, client, path, address, frame)
+                quiet = False
             elif client.sends_video:
-                if (gap_us := client.session.main_gap_us) is not None:
-                    client.frames.handle_gap(gap_us)
+                main = client.session.main
+                if main.gap_us is not None:
+                    client.frames.handle_gap(main.gap_us)
                 capture_us = client.session.round_trip.to_local_us(frame.capture_us, now_us)
                 client.frames.handle_shard(now_us, frame, capture_us)
                 if not frame.answers_repair:
-                    client.trains.handle_packet(now_us, client.session.main_highest, frame.frame_id)
-        self._flush(client)
+                    client.trains.handle_packet(now_us, main.highest, frame.frame_id)
+        if quiet and frames and not client.frames.due and client.trains.urgent is None:
+            client.touch()  # nothing comes of most shards but another time
+        else:
+            self._flush(client)
         if self._close_at_us is not None:
             self._look_closed()
 

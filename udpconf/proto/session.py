@@ -49,8 +49,15 @@ UNANSWERED_PINGS_MAX = 32
 OUTBOX_MAX = 64
 
 
-class _ChannelState:
-    """One channel's number spaces, ours and theirs."""
+class ChannelState:
+    """One channel's number spaces, ours and theirs.
+
+    Attributes:
+        highest: the highest number of the packets that have come; -1 before any.
+        received: packets that have come.
+        gaps: between packet numbers, when they came; reordering may have filled one since.
+        gap_us: when a packet last came before others that were sent before it.
+    """
 
     __slots__ = (
         "gap_us",
@@ -69,10 +76,10 @@ class _ChannelState:
         self.outbound = outbound
         self.inbound = inbound
         self.next_number = 0
-        self.highest: int | None = None
+        self.highest = -1
         self.received = 0
-        self.gaps = 0  # between packet numbers, when they came; reordering may have filled one since
-        self.gap_us: int | None = None  # when the last one was seen
+        self.gaps = 0
+        self.gap_us: int | None = None
         self.window = ReplayWindow()
 
 
@@ -92,13 +99,14 @@ class Session:
         self.peer_wall_offset_us: int | None = None  # peer's wall clock minus peer's monotonic clock
         # Indexed by the channel's number: an enum's hash is computed in Python, at every packet.
         self._channels = tuple(
-            _ChannelState(
+            ChannelState(
                 keys.key(outbound, channel),
                 keys.key(inbound, channel),
                 encode_envelope_start(0, channel, destination_id),
             )
             for channel in Channel
         )
+        self.main = self._channels[Channel.MAIN]
         self._control_out = ControlSender()
         self._control_in = ControlReceiver()
         self._outbox: deque[bytes] = deque(maxlen=OUTBOX_MAX)
@@ -119,7 +127,7 @@ class Session:
         counters = self.counters
         state = self._channels[envelope.channel]
         number = expand(state.highest, envelope.truncated_packet_number)
-        if state.window.seen(number):
+        if number <= state.highest and state.window.seen(number):
             counters.packets_duplicate += 1
             return []
         plaintext = state.inbound.open(number, datagram[:HEADER_BYTES], datagram[HEADER_BYTES:])
@@ -127,12 +135,12 @@ class Session:
             counters.packets_undecryptable += 1
             return []
         state.window.mark(number)
-        state.received += 1
-        if state.highest is None or number > state.highest:
-            if state.highest is not None and number > state.highest + 1:
+        if number > state.highest:
+            if number > state.highest + 1 and state.received:
                 state.gaps += 1
                 state.gap_us = now_us
             state.highest = number
+        state.received += 1
         self.last_heard_us = now_us
         counters.packets_received += 1
         counters.bytes_received += len(datagram)
@@ -239,20 +247,14 @@ class Session:
         return self._control_out.idle
 
     @property
-    def main_highest(self) -> int:
-        """The highest number of the main channel's packets that have come; -1 before any."""
-        highest = self._channels[Channel.MAIN].highest
-        return -1 if highest is None else highest
-
-    @property
     def main_next(self) -> int:
         """The number of the next packet that will be sealed for the main channel."""
-        return self._channels[Channel.MAIN].next_number
+        return self.main.next_number
 
     @property
     def packets_expected(self) -> int:
         """Main-channel packets that the peer must have sent by now."""
-        return self.main_highest + 1
+        return self.main.highest + 1
 
     @property
     def packets_lost(self) -> int:
@@ -262,17 +264,12 @@ class Session:
     @property
     def loss_runs(self) -> int:
         """In how many gaps they are missing, roughly: reordering makes gaps as well."""
-        return self._channels[Channel.MAIN].gaps
-
-    @property
-    def main_gap_us(self) -> int | None:
-        """When a main-channel packet last came before others that were sent before it."""
-        return self._channels[Channel.MAIN].gap_us
+        return self.main.gaps
 
     @property
     def main_received(self) -> int:
         """Main-channel packets that have come."""
-        return self._channels[Channel.MAIN].received
+        return self.main.received
 
     def capture_us(self, peer_low32: int, now_us: int) -> int:
         """A time of the peer's, given by its low 32 bits, on our clock."""

@@ -22,7 +22,7 @@ class TrainWatch:
         self._frame_id = -1
         self._first = self._last = (0, 0)  # of the train that comes at present: number, time
         self._longest_gap_us = self._packets = 0
-        self._urgent: Train | None = None
+        self.urgent: Train | None = None  # what the sender should know at once
         self._finished: Train | None = None  # the one before, as long as nobody was told
         self._reported_us = 0
 
@@ -41,12 +41,13 @@ class TrainWatch:
             self._longest_gap_us = max(self._longest_gap_us, gap_us)
             self._last = (number, now_us)
             self._packets += 1
-            if now_us - max(self._first[1], self._reported_us) >= REPORT_INTERVAL_US:
+            since_us = now_us - REPORT_INTERVAL_US
+            if since_us >= self._first[1] and since_us >= self._reported_us:
                 self._report(now_us, number)
 
     def take_urgent(self) -> Train | None:
-        """What the sender should know at once."""
-        urgent, self._urgent = self._urgent, None
+        """``urgent``, once."""
+        urgent, self.urgent = self.urgent, None
         return urgent
 
     def take(self) -> Train | None:
@@ -63,7 +64,7 @@ class TrainWatch:
             self._finished = self._now(next_number)
 
     def _report(self, now_us: int, next_number: int) -> None:
-        self._urgent, self._finished = self._now(next_number), None
+        self.urgent, self._finished = self._now(next_number), None
         self._reported_us = now_us
 
     def _now(self, next_number: int) -> Train:

@@ -15,9 +15,9 @@ def truncate(packet_number: int) -> int:
     return packet_number & (_WINDOW - 1)
 
 
-def expand(largest_seen: int | None, truncated: int) -> int:
-    """Return the number nearest to the one after ``largest_seen`` (None: nothing seen) that ends in ``truncated``."""
-    expected = 0 if largest_seen is None else largest_seen + 1
+def expand(largest_seen: int, truncated: int) -> int:
+    """Return the number nearest to the one after ``largest_seen`` (-1: nothing seen) that ends in ``truncated``."""
+    expected = largest_seen + 1
     candidate = (expected & ~(_WINDOW - 1)) | truncated
     if candidate <= expected - _HALF and candidate + _WINDOW <= PACKET_NUMBER_MAX:
         return candidate + _WINDOW
