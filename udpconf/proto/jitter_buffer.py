@@ -94,8 +94,9 @@ class JitterBuffer:
             counters.shards_refused += 1
             return ShardFate.REFUSED
         frame_id = shard.frame_id
-        answers_repair = shard.answers_repair
-        if shard.shard_index >= shard.data_shards and not answers_repair:
+        is_parity = shard.shard_index >= shard.data_shards
+        answers_repair = is_parity and shard.answers_repair
+        if is_parity and not answers_repair:
             self._repair_timer.handle_parity(frame_id, shard.shard_index - shard.data_shards + 1)
         if frame_id == self._newest[0] and not answers_repair:
             self._newest_us = now_us
