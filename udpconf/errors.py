@@ -12,9 +12,15 @@ Every message says what happened, why we think so, and what to do. Bytes from th
 they are counted by reason and dropped (see ``wire.MalformedPacket``, which never leaves the core).
 """
 
+import shlex
+import sys
 from typing import Literal
 
 ConnectReason = Literal["unreachable", "refused", "full", "version"]
+
+# For messages that say how to install something. This Python's own: a bare `pip` may belong to another one, into whose
+# packages the command would then put what this one misses.
+PIP = f"{shlex.quote(sys.executable)} -m pip"
 
 
 class UdpconfError(Exception):

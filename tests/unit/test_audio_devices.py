@@ -4,12 +4,13 @@ import itertools
 import logging
 import os
 import sys
+from pathlib import Path
 
 import pytest
 
 from udpconf.errors import DeviceError, MissingDependencyError
 from udpconf.media import audio_devices
-from udpconf.media.audio_devices import AudioDevice, choose, install_command, load_pyaudio
+from udpconf.media.audio_devices import APT_PACKAGES, AudioDevice, choose, install_command, load_pyaudio
 from udpconf.media.audio_stream import plausible_us
 from udpconf.media.microphone import CREEP_US, LOST_US, CaptureClock
 
@@ -57,9 +58,14 @@ def test_without_pyaudio_the_message_names_the_command(monkeypatch: pytest.Monke
 
 
 def test_each_system_has_its_own_command() -> None:
-    assert install_command("linux") == "sudo apt-get install portaudio19-dev && pip install 'udpconf[audio]'"
-    assert install_command("darwin").startswith("brew install portaudio")
-    assert install_command("win32") == "pip install 'udpconf[audio]'"
+    pip = f"{sys.executable} -m pip install 'udpconf[audio]'"
+    assert install_command("linux") == f"sudo apt-get install portaudio19-dev gcc python3-dev && {pip}"
+    assert install_command("darwin") == f"brew install portaudio && {pip}"
+    assert install_command("win32") == pip
+
+
+def test_the_readme_names_the_same_packages() -> None:
+    assert f"`sudo apt-get install {APT_PACKAGES}`" in (Path(__file__).parents[2] / "README.md").read_text()
 
 
 def test_the_chatter_of_c_libraries_goes_to_the_debug_log(

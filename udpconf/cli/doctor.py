@@ -17,7 +17,7 @@ from udpconf import __version__, config
 from udpconf.cli.console import Console, counted
 from udpconf.cli.devices import cameras, sound_devices
 from udpconf.cli.options import AudioPorts, JsonLines, Port, Quiet, Verbose, Version, flag
-from udpconf.errors import MissingDependencyError, PortInUseError, UdpconfError
+from udpconf.errors import PIP, MissingDependencyError, PortInUseError, UdpconfError
 from udpconf.limits import RECORDER_RESERVE_BYTES
 
 OPENCV_PACKAGES = (
@@ -141,7 +141,7 @@ def _opencv() -> Check:
             "opencv",
             "fail",
             f"{found}: these overwrite each other",
-            f"pip uninstall -y {' '.join(installed)} && pip install opencv-python",
+            f"{PIP} uninstall -y {' '.join(installed)} && {PIP} install opencv-python",
         )
     try:
         importlib.import_module("udpconf.media.native")
@@ -149,7 +149,7 @@ def _opencv() -> Check:
         fix = (
             "sudo apt-get install libgl1 libglib2.0-0"
             if ".so" in str(error)
-            else "pip install --upgrade opencv-python av"
+            else f"{PIP} install --upgrade opencv-python av"
         )
         return Check("opencv", "fail", f"{found} does not load: {error}", fix)
     if any("headless" in name for name in installed):
@@ -157,7 +157,7 @@ def _opencv() -> Check:
             "opencv",
             "warn",
             f"{found}: it cannot open a window; everything else works",
-            f"for a window: pip uninstall -y {' '.join(installed)} && pip install opencv-python",
+            f"for a window: {PIP} uninstall -y {' '.join(installed)} && {PIP} install opencv-python",
         )
     return Check("opencv", "ok", found)
 
@@ -168,7 +168,7 @@ def _libraries() -> Check:
     missing = [name for name, version in versions.items() if version is None]
     if missing:
         return Check(
-            "libraries", "fail", f"not installed: {', '.join(missing)}", f"pip install {' '.join(missing)}"
+            "libraries", "fail", f"not installed: {', '.join(missing)}", f"{PIP} install {' '.join(missing)}"
         )
     coder = (
         f"zfec {_version_of('zfec')}"

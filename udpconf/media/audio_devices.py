@@ -16,10 +16,12 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import Any
 
-from udpconf.errors import DeviceError, MissingDependencyError
+from udpconf.errors import PIP, DeviceError, MissingDependencyError
 
 log = logging.getLogger(__name__)
 
+# What PyAudio is compiled with on Debian and Ubuntu, where it has no wheel: the library, a compiler, and Python's headers.
+APT_PACKAGES = "portaudio19-dev gcc python3-dev"
 # PortAudio's own functions for opening, closing and counting devices may not run at the same time.
 PORTAUDIO_LOCK = threading.RLock()
 STDERR_FD = 2
@@ -104,11 +106,12 @@ def silence_alsa() -> None:
 
 def install_command(platform: str = sys.platform) -> str:
     """What to type to get PyAudio on this system."""
+    pip = f"{PIP} install 'udpconf[audio]'"
     if platform == "darwin":
-        return "brew install portaudio && pip install 'udpconf[audio]'"
+        return f"brew install portaudio && {pip}"
     if platform.startswith("linux"):
-        return "sudo apt-get install portaudio19-dev && pip install 'udpconf[audio]'"
-    return "pip install 'udpconf[audio]'"
+        return f"sudo apt-get install {APT_PACKAGES} && {pip}"
+    return pip
 
 
 @contextlib.contextmanager

@@ -20,6 +20,7 @@ from typing import Any
 
 import numpy as np
 
+from udpconf.errors import PIP
 from udpconf.media.native import cv2
 from udpconf.media.picture import Picture
 
@@ -40,7 +41,7 @@ def display_available(environment: Mapping[str, str] = os.environ) -> tuple[bool
     if not cv2.currentUIFramework():
         return False, (
             "This OpenCV was built without windows (opencv-python-headless?). To see pictures: "
-            "pip uninstall opencv-python-headless; pip install --force-reinstall opencv-python"
+            f"{PIP} uninstall opencv-python-headless; {PIP} install --force-reinstall opencv-python"
         )
     if sys.platform.startswith("linux") and not (
         environment.get("DISPLAY") or environment.get("WAYLAND_DISPLAY")

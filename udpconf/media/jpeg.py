@@ -14,7 +14,7 @@ from math import ceil
 from operator import sub
 from typing import Final
 
-from udpconf.errors import MissingDependencyError, UdpconfError
+from udpconf.errors import PIP, MissingDependencyError, UdpconfError
 from udpconf.frames import MCU_SIZE, Codec, EncodedFrame, FrameDescription, Segment, Subsampling
 from udpconf.media.jpeg_header import END_OF_IMAGE, flat_interval, jpeg_header
 from udpconf.media.native import cv2
@@ -124,7 +124,7 @@ class JpegEncoder:
         if encoded[: len(header)].tobytes() != header:
             raise MissingDependencyError(
                 f"OpenCV {cv2.__version__} writes JPEG headers that differ from libjpeg's standard ones, so a receiver "
-                "could not rebuild them. Install the wheel from PyPI: pip install --force-reinstall opencv-python"
+                f"could not rebuild them. Install the wheel from PyPI: {PIP} install --force-reinstall opencv-python"
             )
         scan = encoded[len(header) :].tobytes()
         return scan, [0, *(marker.end() for marker in _MARKER_OR_END.finditer(scan))]

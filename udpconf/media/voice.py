@@ -14,13 +14,13 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from udpconf.errors import MissingDependencyError
+from udpconf.errors import PIP, MissingDependencyError
 from udpconf.limits import SECOND
 from udpconf.media.opus import FRAME_SAMPLES, SAMPLE_RATE, as_channels
 
 Pcm = NDArray[np.int16]
 
-INSTALL_COMMAND = "pip install 'udpconf[voice]'"
+INSTALL_COMMAND = f"{PIP} install 'udpconf[voice]'"
 # By so much the module delays sound, found by cross-correlation (tests/unit/test_voice.py finds it again): its filter
 # banks take 333 samples, and the echo canceller, once it hears a loudspeaker, 384 more.
 DELAY_US = 333 * SECOND // SAMPLE_RATE
