@@ -72,6 +72,19 @@ def test_voice_without_a_microphone_is_refused(source: tuple[str, ...]) -> None:
     assert "--voice" in done.stderr
 
 
+@pytest.mark.parametrize(
+    ("flags", "environment"),
+    [(("--voice", "--stereo"), {}), (("--stereo",), {"UDPCONF_VOICE": "1"})],
+)
+def test_a_voice_in_stereo_is_refused_before_anything_is_looked_for(
+    flags: tuple[str, ...], environment: dict[str, str]
+) -> None:
+    # Neither a secret nor a camera is there; both would be told with another code.
+    done = run("send", "127.0.0.1", "--camera", "97", *flags, environment=environment)
+    assert (done.returncode, done.stdout) == (2, "")
+    assert "--voice is for one channel and --stereo makes two; leave one of them out." in done.stderr
+
+
 def test_an_echo_needs_a_sender_that_was_opened_for_a_voice() -> None:
     with (
         udpconf.Server("127.0.0.1", 0, open=True, mux_audio=True) as server,

@@ -171,6 +171,7 @@ def send(
     config.check_bitrate_kbps(max_bitrate_kbps)
     picture = chosen_picture(context)
     refuse_idle_flags(context, picture)
+    voice = cleans_voice(context, picture)
     settings = Settings(
         target,
         secret_for_sending(passphrase_file, target.passphrase, open_room=open_room),
@@ -182,7 +183,7 @@ def send(
         latency_ms,
         mux_audio,
         recovery,
-        cleans_voice(context, picture),
+        voice,
         preview if picture is not Picture.NONE else False,
         int(audio_frame_ms),
     )

@@ -52,13 +52,16 @@ def cleans_voice(context: typer.Context, picture: Picture) -> bool:
     """Whether --voice was said and there is a microphone; what a file or a pattern brings along is no voice.
 
     Raises:
-        typer.BadParameter: it was said on the command line, and there is none.
+        typer.BadParameter: it was said on the command line, and there is none; or it is to be cleaned in stereo.
     """
     mic: str | None = context.params["mic"]
     microphone = picture not in (Picture.FILE, Picture.PATTERN) if mic is None else mic.lower() != "none"
     if context.params["voice"] and not microphone and source_of(context, "voice") == "COMMANDLINE":
         raise typer.BadParameter("--voice does nothing without a microphone; add --mic, or leave it out.")
-    return microphone and bool(context.params["voice"])
+    voice = microphone and bool(context.params["voice"])
+    if voice and context.params["stereo"]:
+        raise typer.BadParameter("--voice is for one channel and --stereo makes two; leave one of them out.")
+    return voice
 
 
 def lowest_quality(context: typer.Context, quality: int, min_quality: int) -> int:
