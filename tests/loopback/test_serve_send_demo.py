@@ -196,6 +196,17 @@ def test_a_sender_says_where_it_connects_and_what_the_server_said_when_it_went(t
             assert "the server ends" in sender.event("reconnecting")["reason"]
 
 
+def test_a_server_that_ends_says_that_its_senders_left() -> None:
+    with serve("--open") as server:
+        url = server.event("listening")["url"]
+        with Program("send", url, "--open", "--test-pattern", "--mic", "none", "--json"):
+            joined = server.event("joined")
+            assert server.end(signal.SIGTERM) == 0
+            left = server.event("left")
+            assert (left["client"], left["reason"]) == (joined["client"], "the server ends")
+            assert json.loads(server.line())["event"] == "ended"
+
+
 def test_a_server_without_senders_does_not_repeat_itself() -> None:
     with Program("serve", "--host", "127.0.0.1", "--port", "0", "--open", "--no-display") as server:
         server.line()

@@ -206,6 +206,17 @@ def test_joining_and_leaving_are_events(server: udpconf.Server) -> None:
     assert server.clients() == []
 
 
+def test_who_is_there_when_the_server_closes_leaves_first() -> None:
+    server = serve()
+    happened = server.events()
+    with send(server):
+        joined = next(happened)
+        server.close()
+        assert list(happened) == [udpconf.ClientLeft(joined.client, "the server ends")]
+        assert server.clients() == []
+    server.close()
+
+
 def test_closing_the_server_ends_the_iterations() -> None:
     server = serve()
     ended: list[object] = []

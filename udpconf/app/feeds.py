@@ -6,7 +6,7 @@ iterator ends, is closed or is thrown away.
 
 import contextlib
 import threading
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from typing import Generic, NamedTuple, Self, TypeVar
 
 from udpconf.app.decoding import StreamDecoder
@@ -155,10 +155,13 @@ class EventHub:
         for queue in self._subscribers:
             queue.put(event)
 
-    def close(self) -> None:
+    def close(self, last: Sequence[ServerEvent] = ()) -> None:
+        """End every subscription, after these events."""
         with self._changing:
             self._closed = True
             for queue in self._subscribers:
+                for event in last:
+                    queue.put(event)
                 queue.close()
 
     def _remove(self, gone: BoundedQueue[ServerEvent]) -> None:

@@ -42,12 +42,12 @@ from udpconf.net.clock import monotonic_us, wall_us
 from udpconf.net.network_thread import NetworkThread
 from udpconf.net.udp_socket import UdpSocket, outward_host
 from udpconf.proto import events as core
-from udpconf.proto.server import ServerConfig, ServerEndpoint
+from udpconf.proto.server import SERVER_ENDS, ServerConfig, ServerEndpoint
 from udpconf.proto.stats import ClientStats
 
-# How often the picture is told of the sound's delay, which moves by a few ms in a second.
 # 12 dB: the limiter takes care of the rest.
 _VOLUME_MAX = 4.0
+# How often the picture is told of the sound's delay, which moves by a few ms in a second.
 _LIP_SYNC_INTERVAL_US = 200 * MS
 
 
@@ -114,9 +114,8 @@ class Server:
         # Written by the network thread, each replaced or read in one step.
         self._clients: dict[str, ClientInfo] = {}
         self._joined: dict[str, core.ClientJoined] = {}
-        self._video_delay_us: dict[
-            str, int
-        ] = {}  # from capture to decoded, of the last frame; decode threads
+        # From capture to decoded, of the last frame; written by decode threads.
+        self._video_delay_us: dict[str, int] = {}
         self._lips_synced_us: dict[str, int] = {}
         self._frames = FrameHub()
         self._events = EventHub()
@@ -154,7 +153,8 @@ class Server:
         return list(self._clients.values())
 
     def events(self, timeout: float | None = None) -> Feed[ServerEvent]:
-        """Iterate over what happens from now on: ClientJoined, ClientLeft, RecordingStarted, RecordingEnded.
+        """Iterate over what happens from now on: ClientJoined, ClientLeft, RecordingStarted, RecordingEnded. Who is still
+        here when the server closes leaves as the last.
 
         Args:
             timeout: seconds; the iteration ends after so long without an event, and when the server closes.
@@ -328,9 +328,8 @@ class Server:
     # --- the end -----------------------------------------------------------------------------------------------------
 
     def close(self) -> None:
-        """Say goodbye to everybody, complete recordings, end iterations and threads. May be repeated.
-
-        Takes half a second, or up to 3 s when a disk or a sound device is slow.
+        """Say goodbye to everybody, complete recordings, end iterations and threads. May be repeated. Takes half a second, or
+        up to 3 s when a disk or a sound device is slow.
         """
         try:
             self._network.close()
@@ -339,7 +338,8 @@ class Server:
             self.stop_speaker()
             self.stop_recording()
             self._frames.close()
-            self._events.close()
+            self._events.close([ClientLeft(client, SERVER_ENDS) for client in self._clients.values()])
+            self._clients.clear()
 
     # --- in the network thread, never blocking -----------------------------------------------------------------------
 

@@ -91,7 +91,7 @@ class ClientJoined(NamedTuple):
 
 
 class ClientLeft(NamedTuple):
-    """A client said goodbye or fell silent; ``reason`` says which, in words."""
+    """A client said goodbye or fell silent, or the server ends; ``reason`` says which, in words."""
 
     client: ClientInfo
     reason: str

@@ -59,6 +59,8 @@ from udpconf.wire.frames import (
 
 # The BYEs may be lost: so long the endpoint waits for their acknowledgements.
 CLOSE_US = 250 * MS
+# What they are told, and what is said of who was here until then.
+SERVER_ENDS = "the server ends"
 # A client that was silent for so long may be the one that is knocking again: it is let in although all places are taken.
 SILENT_US = 1 * SECOND
 
@@ -135,7 +137,7 @@ class ServerEndpoint:
             return
         self._close_at_us = now_us + CLOSE_US
         for client in list(self._clients.values()):
-            client.session.send_control(now_us, ControlKind.BYE, encode_bye(Bye("the server ends")))
+            client.session.send_control(now_us, ControlKind.BYE, encode_bye(Bye(SERVER_ENDS)))
             self._flush(client)
         self._look_closed()
 
