@@ -207,6 +207,22 @@ def test_a_server_that_ends_says_that_its_senders_left() -> None:
             assert json.loads(server.line())["event"] == "ended"
 
 
+def test_with_json_the_log_stays_on_stderr_and_quiet_silences_it() -> None:
+    with serve("--open") as server:
+        url = server.event("listening")["url"]
+        with Program("send", url, "--open", "--test-pattern", "--name", "anne", "--json", "-q") as sender:
+            sender.event("connected")
+            server.event("joined")
+            assert sender.end(signal.SIGTERM) == 0
+            assert sender.errors == []
+        server.event("left")
+        assert server.end(signal.SIGTERM) == 0
+    said = "\n".join(server.errors)
+    for words in ("anne (127.0.0.1:", ") joined", ") left: ", "Ended (SIGTERM)"):
+        assert words in said
+    assert "fps" not in said  # the statistics are objects
+
+
 def test_a_server_without_senders_does_not_repeat_itself() -> None:
     with Program("serve", "--host", "127.0.0.1", "--port", "0", "--open", "--no-display") as server:
         server.line()

@@ -58,11 +58,10 @@ class Console:
         self._write_stdout(text)
 
     def event(self, event: str, text: str, **fields: Any) -> None:
-        """Something happened: an object on stdout with --json, a line on stderr without."""
+        """Something happened: a line on stderr, and with --json an object on stdout."""
+        self.say(text)
         if self.json_lines:
             self.line({"event": event, **fields})
-        else:
-            self.say(text)
 
     def line(self, value: dict[str, Any]) -> None:
         """One JSON object on a line of stdout."""
