@@ -52,6 +52,10 @@ OPUS_FRAME_MAX_BYTES = 1176 // 4
 # --- names, logs -----------------------------------------------------------------------------------------------------
 NAME_MAX_BYTES = 64
 LOG_LINES_PER_SECOND = 10
+# Clients that seem to have another key: one a source and six in all within a minute are told. Chosen, not measured: soon
+# enough for whoever wonders why a friend does not appear, and a flood from many addresses stays a line each 10 s.
+REFUSALS_TOLD_INTERVAL_US = 60 * SECOND
+REFUSALS_TOLD_MAX = 6
 
 # --- recorder --------------------------------------------------------------------------------------------------------
 RECORDER_QUEUE_BYTES = 8 << 20

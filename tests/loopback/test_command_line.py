@@ -131,16 +131,20 @@ def test_a_name_without_an_address_ends_with_5() -> None:
     assert "no-such-host.invalid" in done.stderr
 
 
-def test_a_wrong_passphrase_ends_with_6() -> None:
+def test_a_wrong_passphrase_ends_with_6_and_the_server_says_who_had_it() -> None:
     with Program(
-        "serve", "--host", "127.0.0.1", "--port", "0", environment={"UDPCONF_PASSPHRASE": "right"}
+        "serve", "--host", "127.0.0.1", "--port", "0", "--json", environment={"UDPCONF_PASSPHRASE": "right"}
     ) as server:
-        port = config.parse_join_url(server.line()).port
+        port = server.event("listening")["port"]
         environment = {"UDPCONF_PASSPHRASE": "wrong"}
         done = run("send", "127.0.0.1", "--port", str(port), "--test-pattern", environment=environment)
         assert done.returncode == 6, done.stderr
         assert "passphrase" in done.stderr
         assert is_a_sentence(done.stderr)
+        refused = server.event("refused")
+        assert refused["address"].startswith("127.0.0.1:")
+        assert server.end(signal.SIGTERM) == 0
+        assert f"refused {refused['address']}: {refused['reason']}" in server.errors
 
 
 def test_a_busy_port_ends_with_7() -> None:

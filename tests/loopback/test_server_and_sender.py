@@ -211,6 +211,7 @@ def test_who_is_there_when_the_server_closes_leaves_first() -> None:
     happened = server.events()
     with send(server):
         joined = next(happened)
+        assert isinstance(joined, udpconf.ClientJoined)
         server.close()
         assert list(happened) == [udpconf.ClientLeft(joined.client, "the server ends")]
         assert server.clients() == []
@@ -271,10 +272,14 @@ def test_an_open_room_takes_anybody() -> None:
 
 
 def test_a_wrong_passphrase_is_refused_with_a_sentence(server: udpconf.Server) -> None:
+    happened = server.events(timeout=PATIENCE_S)
     with pytest.raises(udpconf.ConnectError, match="passphrase") as refused:
         send(server, passphrase="something else")
     assert (refused.value.reason, refused.value.exit_code) == ("refused", 6)
     assert server.clients() == []
+    event = next(happened)
+    assert isinstance(event, udpconf.ClientRefused)
+    assert event.address[0] == "127.0.0.1"
 
 
 def test_a_dead_address_is_unreachable_with_a_sentence() -> None:
@@ -518,8 +523,9 @@ def test_a_recording_has_the_sound_and_the_pictures_of_each_client(tmp_path: Pat
             assert server.recording
             with send(server, name="after") as after, Humming(after, 400), Filming(before), Filming(after):
                 started = [event for event in itertools.islice(happened, 4) if not joined(event)]
-        assert {event.client.name for event in started} == {"before", "after"}
-        assert all(isinstance(event, udpconf.RecordingStarted) for event in started)
+        files = [event for event in started if isinstance(event, udpconf.RecordingStarted)]
+        assert files == started
+        assert {event.client.name for event in files} == {"before", "after"}
         server.stop_recording()
         assert not server.recording
         server.stop_recording()

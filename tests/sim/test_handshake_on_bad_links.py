@@ -6,6 +6,7 @@ from tests.handshaking import Corridor, established, keys_fit, knock, listen, ro
 from udpconf.emulation.link import LinkConditions
 from udpconf.emulation.loss import Bernoulli
 from udpconf.limits import MS, SECOND
+from udpconf.proto.events import ClientRefused
 from udpconf.wire.handshake import RETRY, Reject, RejectReason, encode_reject
 
 SEEDS = range(40)
@@ -20,6 +21,7 @@ def shake(seed: int, up: LinkConditions, down: LinkConditions, *, within_us: int
     half_open = corridor.listener.find(session.session_id)
     assert half_open is not None, f"seed {seed}"
     assert keys_fit(session.keys, half_open.keys), f"seed {seed}"
+    assert corridor.listener.poll_refused() is None, f"seed {seed}: the right key was taken for a wrong one"
     return corridor
 
 
@@ -76,6 +78,7 @@ def test_a_wrong_passphrase_shows_within_ten_round_trips(delay_us: int) -> None:
     assert corridor.client.failure == "refused"
     assert corridor.now_us == 6 * 2 * delay_us
     assert corridor.listener.counters["accepted"] == 3
+    assert corridor.listener.poll_refused() == ClientRefused(("198.51.100.7", 40_000))
 
 
 def test_a_wrong_passphrase_shows_on_a_bad_link_too() -> None:
@@ -85,6 +88,7 @@ def test_a_wrong_passphrase_shows_on_a_bad_link_too() -> None:
         corridor = Corridor(client, listen(seed=f"{seed}/l"), seed=seed, up=lossy, down=lossy)
         corridor.run(10 * SECOND)
         assert client.failure == "refused", f"seed {seed}: {corridor.listener.counters}"
+        assert corridor.listener.poll_refused() is not None, f"seed {seed}: the server did not notice"
 
 
 def test_someone_who_mistyped_twice_gets_in_at_the_third_go_without_waiting_long() -> None:

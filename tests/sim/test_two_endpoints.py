@@ -11,7 +11,7 @@ from udpconf.emulation.loss import Bernoulli
 from udpconf.frames import Codec, EncodedFrame, FrameDescription, Segment, Subsampling
 from udpconf.limits import MS, SECOND
 from udpconf.proto.client_config import ClientConfig
-from udpconf.proto.events import ClientJoined, ClientLeft, Connected, Disconnected, Failed
+from udpconf.proto.events import ClientJoined, ClientLeft, ClientRefused, Connected, Disconnected, Failed
 from udpconf.proto.server import ServerConfig
 from udpconf.proto.session import Session
 from udpconf.wire.frames import Feedback
@@ -295,7 +295,9 @@ def test_a_wrong_passphrase_is_refused_and_leaves_nothing_behind(loss: float) ->
     peer = conversation.join(ClientConfig("the wrong words", "stranger"))
     conversation.run(10)
     assert peer.events == [(peer.events[0][0], Failed("refused"))]
-    assert not conversation.server_events
+    # It came to no session, and that is all that is told of it.
+    ((_, told),) = conversation.server_events
+    assert told == ClientRefused((peer.address[0], peer.address[1]))
 
 
 def test_the_real_cipher_carries_a_call_too() -> None:

@@ -125,12 +125,8 @@ class Server:
         self._speaker: Speaker | None = None
         self._recording: RoomRecording | None = None
         latency_us = None if latency_ms is None else int(latency_ms * MS)
-        self._endpoint = ServerEndpoint(
-            ServerConfig(passphrase, max_clients, latency_us, mux_audio),
-            monotonic_us(),
-            wall_us(),
-            os.urandom,
-        )
+        config = ServerConfig(passphrase, max_clients, latency_us, mux_audio)
+        self._endpoint = ServerEndpoint(config, monotonic_us(), wall_us(), os.urandom)
         self._network: NetworkThread[ServerEndpoint, core.ServerEvent] = NetworkThread(
             self._endpoint, self._on_event, f"udpconf network on {main.port}"
         )
@@ -153,8 +149,8 @@ class Server:
         return list(self._clients.values())
 
     def events(self, timeout: float | None = None) -> Feed[ServerEvent]:
-        """Iterate over what happens from now on: ClientJoined, ClientLeft, RecordingStarted, RecordingEnded. Who is still
-        here when the server closes leaves as the last.
+        """Iterate over what happens from now on: ClientJoined, ClientLeft, ClientRefused, RecordingStarted,
+        RecordingEnded. Who is still here when the server closes leaves as the last.
 
         Args:
             timeout: seconds; the iteration ends after so long without an event, and when the server closes.
@@ -359,6 +355,8 @@ class Server:
                 self._sound.set_latency(event.client_id, event.latency_us)
             case core.ClientLeft():
                 self._leave(event)
+            case core.ClientRefused():
+                self._events.publish(event)
             case core.AudioPortWanted():
                 audio_socket = self._audio_ports.open()
                 if audio_socket is not None:

@@ -7,6 +7,7 @@ from typing import NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
+from udpconf.proto.events import ClientRefused
 from udpconf.proto.stats import ClientStats, SenderStats
 
 __all__ = [
@@ -14,6 +15,7 @@ __all__ = [
     "ClientInfo",
     "ClientJoined",
     "ClientLeft",
+    "ClientRefused",
     "ClientStats",
     "Frame",
     "RecordingEnded",
@@ -112,4 +114,4 @@ class RecordingEnded(NamedTuple):
     reason: str
 
 
-ServerEvent = ClientJoined | ClientLeft | RecordingStarted | RecordingEnded
+ServerEvent = ClientJoined | ClientLeft | ClientRefused | RecordingStarted | RecordingEnded

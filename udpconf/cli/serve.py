@@ -274,13 +274,18 @@ class _Serving:
             self._keys.put("q")
 
     def _tell_event(self, event: "ServerEvent") -> None:
-        from udpconf.app.values import ClientJoined, ClientLeft, RecordingEnded, RecordingStarted
+        from udpconf.app import values
 
-        client, say = event.client, self._console.event
+        say = self._console.event
+        if isinstance(event, values.ClientRefused):
+            place, reason = _place(event.address), "most likely it has another key or passphrase"
+            say("refused", f"refused {place}: {reason}", address=place, reason=reason)
+            return
+        client = event.client
         who = f"{client.name} ({_place(client.address)})"
         fields = {"client": client.id, "name": client.name}
         match event:
-            case ClientJoined(rejoined=rejoined):
+            case values.ClientJoined(rejoined=rejoined):
                 self._joined.add(client.id)
                 if self._volumes is not None:
                     with suppress(ConfigError):  # it has left again
@@ -294,15 +299,15 @@ class _Serving:
                     address=_place(client.address),
                     rejoined=rejoined,
                 )
-            case ClientLeft(reason=reason):
+            case values.ClientLeft(reason=reason):
                 if self._wall is not None:
                     self._wall.remove(client.id)
                 say("left", f"{who} left: {reason}", **fields, reason=reason)
-            case RecordingStarted(path=path):
+            case values.RecordingStarted(path=path):
                 self._recording.add(client.id)
                 self._files += 1
                 say("recording_started", f"recording {who} to {path}", **fields, path=str(path))
-            case RecordingEnded(path=path, reason=reason):
+            case values.RecordingEnded(path=path, reason=reason):
                 self._recording.discard(client.id)
                 say(
                     "recording_ended",

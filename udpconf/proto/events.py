@@ -51,6 +51,15 @@ class ClientLeft(NamedTuple):
     reason: str
 
 
+class ClientRefused(NamedTuple):
+    """Somebody asked again and again and never showed that it has the key: most likely it has another one, or none.
+
+    Told once a minute for each source, and six times a minute in all.
+    """
+
+    address: tuple[str, int]  # host and UDP port
+
+
 class AudioPortWanted(NamedTuple):
     """Open a port for this session's sound and call ``audio_port_opened``."""
 
@@ -81,6 +90,7 @@ ServerEvent = (
     ClientJoined
     | LatencyChanged
     | ClientLeft
+    | ClientRefused
     | AudioPortWanted
     | AudioPortReleased
     | VideoFrameDue

@@ -10,11 +10,18 @@ from collections import Counter
 from collections.abc import Callable
 from typing import NamedTuple
 
-from udpconf.limits import ACCEPT_REPEATS, HALF_OPEN_LIFE_US, HALF_OPEN_MAX, HALF_OPEN_PER_SOURCE
+from udpconf.limits import (
+    ACCEPT_REPEATS,
+    CONFIRM_FAILURES_CLIENT,
+    HALF_OPEN_LIFE_US,
+    HALF_OPEN_MAX,
+    HALF_OPEN_PER_SOURCE,
+)
 from udpconf.proto.cookie import CookieJar, ip_bytes
 from udpconf.proto.cpace import SCALAR_BYTES, exchange
 from udpconf.proto.crypto import SUITES, Entropy, SessionKeys, Suite, agree
-from udpconf.proto.events import Address
+from udpconf.proto.events import Address, ClientRefused
+from udpconf.proto.refusals import RefusalsTold
 from udpconf.proto.room import Room
 from udpconf.wire.envelope import MalformedPacket
 from udpconf.wire.handshake import (
@@ -92,6 +99,8 @@ class HandshakeListener:
         self._cookies = CookieJar(now_us, entropy)
         self._slots: dict[int, _Slot] = {}  # by session id, the oldest first
         self._knocks: dict[_Knock, _Slot] = {}
+        self._refusals = RefusalsTold()
+        self._refused: ClientRefused | None = None
 
     # --- inputs ---
 
@@ -125,6 +134,11 @@ class HandshakeListener:
                 break
             self.take(oldest.session_id)
             self.counters["never confirmed"] += 1
+
+    def poll_refused(self) -> ClientRefused | None:
+        """Whom the last datagram showed to have another key, if that is to be told. Ask after every datagram."""
+        refused, self._refused = self._refused, None
+        return refused
 
     # --- half-open sessions ---
 
@@ -198,7 +212,17 @@ class HandshakeListener:
         slot = _Slot(half_open, accept, knock, source)
         self._slots[session_id] = self._knocks[knock] = slot
         self.counters["accepted"] += 1
+        self._look_refused(now_us, address, slot)
         return accept
+
+    def _look_refused(self, now_us: int, address: Address, new: _Slot) -> None:
+        """A wrong key looks like this from here: a client that cannot open our ACCEPT says nothing of it, but starts afresh
+        at once, until the third fails. With the right key one confirms, or asks again 3 s later if no ACCEPT came, so
+        three at a time from one address and port are next to impossible. That address has proved itself by its cookie.
+        """
+        asked = sum(slot.knock[:2] == new.knock[:2] for slot in self._slots.values())
+        if asked >= CONFIRM_FAILURES_CLIENT and self._refusals.tell(now_us, new.source):
+            self._refused = ClientRefused((address[0], address[1]))
 
     def _new_session_id(self) -> int | None:
         for _ in range(_SESSION_ID_TRIES):

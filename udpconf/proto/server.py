@@ -153,6 +153,8 @@ class ServerEndpoint:
                 reply = self._listener.handle_datagram(now_us, address, data)
                 if reply is not None:
                     self._transmits.append(Transmit(MAIN_PATH, address, reply))
+                if (refused := self._listener.poll_refused()) is not None:
+                    self._events.append(refused)
             return
         try:
             envelope = decode_envelope_untrusted(data)
