@@ -1,6 +1,7 @@
 """A stream stays under its ceiling by its quality, and by leaving out frames where quality cannot give way."""
 
 import logging
+import re
 from collections.abc import Callable
 from itertools import pairwise
 
@@ -239,6 +240,52 @@ def test_a_lossless_frame_beyond_the_largest_is_left_out_and_said_once(
     ]
     small = encoder.encode(noise(1280, 720), 3 * FRAME_US)
     assert small is not None
+
+
+def test_lossless_pictures_that_need_more_than_the_ceiling_are_said_once_with_the_flag_that_helps(
+    caplog: pytest.LogCaptureFixture,
+) -> None:
+    encoder = RateLimitedEncoder(75, 20, 4000, 30, Codec.LZ4)
+    with caplog.at_level(logging.WARNING):
+        frames = run(encoder, lambda _: noise(320, 240), 10 * 30)
+    assert sum(frame is not None for frame in frames) <= 2 * 10
+    (said,) = [record.getMessage() for record in caplog.records]
+    size = max(sizes(frames)) / 1000
+    need = re.match(
+        r"Lossless pictures of (\d+) kB at 30 frames/s take (\d+\.?\d*) Mbit/s, .* them 3\.8: ", said
+    )
+    assert need is not None, said
+    assert size <= int(need[1]) <= 1.15 * size  # headers
+    assert float(need[2]) == pytest.approx(int(need[1]) * 30 * 8 / 1000, rel=0.02)
+    # What it names is enough.
+    named = re.search(r"--max-bitrate-kbps (\d+)", said)
+    assert named is not None, said
+    enough = RateLimitedEncoder(75, 20, int(named[1]), 30, Codec.LZ4)
+    assert None not in run(enough, lambda _: noise(320, 240), 10 * 30)
+
+
+@pytest.mark.parametrize(
+    ("codec", "kbps"),
+    [(Codec.LZ4, 100_000), (Codec.JPEG, 200)],
+)
+def test_nothing_is_said_of_pictures_that_fit_or_can_give_way(
+    codec: Codec, kbps: int, caplog: pytest.LogCaptureFixture
+) -> None:
+    with caplog.at_level(logging.WARNING):
+        run(RateLimitedEncoder(75, 20, kbps, 30, codec), lambda _: noise(320, 240), 5 * 30)
+    assert caplog.records == []
+
+
+def test_one_large_lossless_picture_among_small_ones_is_no_reason_to_speak(
+    caplog: pytest.LogCaptureFixture,
+) -> None:
+    encoder = RateLimitedEncoder(75, 20, 20_000, 30, Codec.LZ4)
+    quiet, busy = np.zeros((120, 160, 3), np.uint8), noise(960, 540)
+    with caplog.at_level(logging.WARNING):
+        frames = run(encoder, lambda number: busy if number % 90 == 45 else quiet, 300)
+    assert encoder.frames_skipped > 3 * 15
+    assert frames[45] is not None
+    assert caplog.records == []
 
 
 def test_a_jpeg_never_reaches_the_largest_frame_however_high_the_ceiling() -> None:

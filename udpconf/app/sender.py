@@ -96,7 +96,7 @@ class Sender:
             latency_ms: show each frame this many milliseconds after its capture (the larger of both sides counts), or
                 None: as early as the path allows.
             connect_timeout: seconds until giving up on a server that does not answer.
-            codec: ``jpeg``, or ``lz4`` for lossless pictures on a fast network.
+            codec: ``jpeg``, or ``lz4`` for lossless pictures on a fast network, with a ceiling to match.
             fps: how often ``send_video`` will be called, roughly: each frame gets its share of the ceiling.
             mux_audio: send sound through the main port, for firewalls that let only one through.
             recovery: send parity with the pictures, and more of what the server misses; if not, lost datagrams are

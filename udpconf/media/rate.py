@@ -13,6 +13,7 @@ from collections import deque
 from udpconf.frames import Codec, EncodedFrame
 from udpconf.limits import DATAGRAM_DEFAULT_BYTES, FRAME_MAX_BYTES, SECOND, SHARDS_PER_FRAME_MAX
 from udpconf.media.jpeg import JpegEncoder
+from udpconf.media.lossless_need import LosslessNeed
 from udpconf.media.lz4_codec import Lz4Encoder
 from udpconf.media.picture import Picture
 from udpconf.media.picture_scale import PictureScale
@@ -84,6 +85,7 @@ class RateLimitedEncoder:
         self._max_quality = quality
         self._min_quality = min(min_quality, quality)
         self._lz4 = Lz4Encoder() if codec == Codec.LZ4 else None
+        self._lossless_need = LosslessNeed()
         self._jpeg = JpegEncoder()
         self._intervals_us: deque[int] = deque([int(SECOND / fps)], maxlen=_INTERVALS)
         self._last_capture_us: int | None = None
@@ -133,6 +135,8 @@ class RateLimitedEncoder:
             ConfigError: the picture is too large.
             LocalProtocolError: it is not a picture.
         """
+        if self._lz4 is not None:
+            self._lossless_need.offered(capture_us, self.frames_skipped, self.fps, self._bytes_per_second)
         narrow = path_kbps * _PATH_SHARE * 1000 / 8 < self._bytes_per_second
         room = self._earn(capture_us, path_kbps) - DATAGRAM_OVERHEAD_BYTES
         room /= 1 + DATAGRAM_OVERHEAD_BYTES / (_TYPICAL_FILL * max_segment_bytes)
@@ -155,6 +159,8 @@ class RateLimitedEncoder:
             self.frames_skipped += 1
             return None
         size = frame.coded_size + len(frame.segments) * DATAGRAM_OVERHEAD_BYTES
+        if self._lz4 is not None:
+            self._lossless_need.packed(size)
         if self._second and self._second_bytes + size > self._second_max_bytes:
             self.frames_skipped += 1
             return None
