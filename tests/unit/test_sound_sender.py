@@ -15,7 +15,7 @@ def told(loss: float, burst: float, channels: int = 1, frame_us: int = OPUS_FRAM
     for second in range(31):
         lost = int(100 * second * loss)
         feedback = Feedback(0, 0, 0, 0, 0, 0, 0, 0, 0, 100 * second - lost, lost, int(lost / burst))
-        sender.handle_feedback(second * SECOND, feedback)
+        sender.handle_feedback(feedback)
     return sender
 
 

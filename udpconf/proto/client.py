@@ -144,7 +144,7 @@ class ClientEndpoint:
                 self._binding.handle_bound(frame)
             elif isinstance(frame, Feedback):
                 self._totals.handle_feedback(now_us, frame, session)
-                self._sound.handle_feedback(now_us, frame)
+                self._sound.handle_feedback(frame)
                 self._video.path.handle_totals(now_us, frame.packets_received, frame.packets_lost)
             elif isinstance(frame, Train):
                 self._video.path.handle_train(now_us, frame)

@@ -45,19 +45,22 @@ class SoundSender:
         self._packetizer = AudioPacketizer(frame_us)
         self._loss = LossEstimate(LOSS_WINDOW_US)
         self._redundancy = AT_FIRST
+        self._sent_us = 0  # of sound
 
-    def handle_feedback(self, now_us: int, feedback: Feedback) -> None:
+    def handle_feedback(self, feedback: Feedback) -> None:
         """The server says what came of the sound."""
         if feedback.sound_received:
+            # A pause tells nothing of the path: what was known before it holds after it, so its time does not count.
             self._loss.handle_report(
-                now_us, feedback.sound_received, feedback.sound_lost, feedback.sound_loss_runs
+                self._sent_us, feedback.sound_received, feedback.sound_lost, feedback.sound_loss_runs
             )
-            plan = sound_redundancy(*self._loss.expected(now_us), self._frame_us, self._copies_max)
+            plan = sound_redundancy(*self._loss.expected(self._sent_us), self._frame_us, self._copies_max)
             unknown = feedback.sound_received + feedback.sound_lost < KNOWN_PACKETS
             self._redundancy = AT_FIRST if unknown and not plan.copies else plan
 
     def packetize(self, data: bytes, capture_us: int) -> bytes:
         """The plaintext for a frame of Opus."""
+        self._sent_us += self._frame_us
         return encode_audio(self._packetizer.packetize(data, capture_us, self._redundancy))
 
     def packet_bytes(self, frame_bytes: float) -> float:
