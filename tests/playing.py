@@ -44,6 +44,9 @@ class Player:
     def _pop(self, now_us: int, popped: list[tuple[int, OpusFrame | None]], *, early: bool = False) -> bool:
         frame = self.buffer.pop(now_us, self._ready_us, early=early)
         self.skipped += self.buffer.skipped
+        if self.buffer.silence_us:
+            self._ready_us += self.buffer.silence_us
+            return True
         popped.append((now_us + self._ready_us, frame))
         if frame is None:
             return False

@@ -142,6 +142,25 @@ def opus_duration_us(data: bytes) -> int:
     return duration_us if duration_us in OPUS_FRAMES_US else OPUS_FRAME_US
 
 
+def silence_mark(data: bytes) -> bytes:
+    """What stands for silence from this Opus packet on until the next one that is none: its first byte alone.
+
+    For Opus that is a packet without a frame in it (RFC 6716, section 3.2.1), so whoever knows nothing of marks makes
+    something up for it, as long as the packet would have been.
+    """
+    return bytes((data[0] & 0xFC,))
+
+
+def is_silence_mark(data: bytes) -> bool:
+    """The first byte of one CELT frame, as ours are, and no frame."""
+    return len(data) == 1 and data[0] & 0x83 == 0x80
+
+
+# In a recording, sound goes on after a mark at most this long; marks come every 400 ms (media/silence.py), so then four have
+# been lost, or the sender has gone. A player rests as long.
+SILENCE_MAX_US = 2_000_000
+
+
 class OpusFrame(NamedTuple):
     """One compressed piece of sound, as it should be played or recorded."""
 

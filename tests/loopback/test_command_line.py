@@ -51,6 +51,7 @@ def test_a_wrong_flag_is_usage_and_ends_with_2() -> None:
         ("send", "--no-video", "--preview"),
         ("send", "--audio-frame-ms", "15"),
         ("send", "--test-pattern", "--mic", "none", "--stereo"),
+        ("send", "--test-pattern", "--mic", "none", "--dtx"),
     ):
         done = run(*arguments)
         assert (done.returncode, done.stdout) == (2, ""), arguments

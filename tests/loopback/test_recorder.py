@@ -28,7 +28,7 @@ from tests.loopback.recordings import (
 from tests.loopback.waiting import PATIENCE_S, wait_until
 from tests.scenes import film, psnr
 from udpconf.errors import ConfigError
-from udpconf.frames import OpusFrame, ReceivedFrame
+from udpconf.frames import OpusFrame, ReceivedFrame, silence_mark
 from udpconf.limits import MS, RECORDER_QUEUE_BYTES, RECORDER_RESERVE_BYTES, SECOND
 from udpconf.media.decode import FrameDecoder
 from udpconf.media.jpeg import JpegEncoder, write_jpeg
@@ -127,6 +127,28 @@ def test_lost_sound_is_a_gap_in_the_times(desk: Desk) -> None:
     sound[30:40] = [frame._replace(data=None) for frame in sound[30:40]]
     found = recorded(desk, [*sound], video=False)
     assert found.sound_us == [number * 10 * MS for number in range(100) if not 30 <= number < 40]
+
+
+def test_silence_that_was_left_out_is_in_the_file_from_mark_to_mark(desk: Desk) -> None:
+    sound = tone(440, 0, 2 * SECOND)
+    assert sound[0].data is not None
+    mark = silence_mark(sound[0].data)
+    marked = [0, 1, 2, 42, 82]  # as a sender has them; the frames between are not sent
+    sound = [*sound[:40], *(sound[40 + n]._replace(data=mark) for n in marked), *sound[160:]]
+    found = recorded(desk, [*sound], video=False)
+    assert found.sound_us == [number * 10 * MS for number in range(200)]
+    assert np.abs(np.diff(found.pcm_us)).max() < 1 * MS, "one sample after the other, but for rounding"
+    assert abs(frequency(found.pcm[4800:19_200]) - 440) <= 3
+    assert abs(found.pcm[24_000:76_000]).max() < 0.01
+    assert abs(frequency(found.pcm[78_000:]) - 440) <= 3
+
+
+def test_after_a_mark_that_no_other_follows_there_is_a_gap(desk: Desk) -> None:
+    sound = tone(440, 0, 4 * SECOND)
+    assert sound[0].data is not None
+    sound = [*sound[:40], sound[40]._replace(data=silence_mark(sound[0].data)), *sound[300:]]
+    found = recorded(desk, [*sound], video=False)
+    assert found.sound_us == [number * 10 * MS for number in range(400) if number <= 40 or number >= 300]
 
 
 def test_the_file_says_who_from_where_and_when(desk: Desk) -> None:

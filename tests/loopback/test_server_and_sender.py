@@ -434,7 +434,9 @@ class Humming:
             due = start + number * 0.01
             if self._stop.wait(max(0.0, due - time.monotonic())):
                 return
-            self._sender.send_audio(self._blocks[number % 100], capture_us=int((due - 0.01) * 1e6))
+            self._sender.send_audio(
+                self._blocks[number % len(self._blocks)], capture_us=int((due - 0.01) * 1e6)
+            )
 
     def __enter__(self) -> Self:
         self._thread.start()

@@ -9,7 +9,7 @@ from collections import deque
 import numpy as np
 from numpy.typing import NDArray
 
-from udpconf.frames import OpusFrame
+from udpconf.frames import OpusFrame, is_silence_mark
 from udpconf.limits import SECOND
 from udpconf.media.mixer import FULL_SCALE, crossfade, doubled, peak_of
 from udpconf.media.opus import SAMPLE_RATE, OpusDecoder, samples_of
@@ -58,6 +58,7 @@ class ClientSound:
         self.volume = 1.0
         self.level = 0.0
         self._mixed_volume = 1.0
+        self._rests = False  # the last that was popped was silence that the sender left out
         self._decoder: OpusDecoder | None = None  # not made until somebody wants to hear
         self._drift = DriftControl()
         self._undrifted_us = 0  # of what has played, not told to it yet
@@ -123,10 +124,12 @@ class ClientSound:
         if audible:
             if frame.data is not None:
                 self._follow_drift(frame.duration_us)
-            pcm = self._resampler.resample(self._decode(frame, skipped))
+            resting = self.buffer.silence_us > 0
+            pcm = self._resampler.resample(self._rest() if resting else self._decode(frame, skipped))
+            self._rests = resting
             self.level = max(self.level, peak_of(pcm) / FULL_SCALE)
         else:
-            pcm = self._silence(samples_of(self._duration_us(frame)))
+            pcm = self._silence(samples_of(self.buffer.silence_us or self._duration_us(frame)))
         self._ready = np.concatenate((self._ready, pcm)) if len(self._ready) else pcm
         self._ready_capture_us = frame.capture_us - ready_us
         return True
@@ -141,6 +144,13 @@ class ClientSound:
         self._decoder = None
         self._heard = deque(map(doubled, self._heard), maxlen=HEARD_BLOCKS)
         self._ready = doubled(self._ready)
+
+    def _rest(self) -> Pcm:
+        """What the sender left out: the first of it fades, so that nothing clicks."""
+        samples = samples_of(self.buffer.silence_us)
+        if self._rests or self._decoder is None:
+            return self._silence(samples)
+        return self._decoder.fade_out(samples).reshape(samples, -1)
 
     def _silence(self, samples: int) -> Pcm:
         return np.zeros((samples, self._channels), np.int16)
@@ -181,7 +191,8 @@ class ClientSound:
         """int16[n, 1 or 2] for this frame. A frame that was left out goes over into this one, so that nothing clicks."""
         if self._decoder is None:
             self._decoder = OpusDecoder(self._channels)
-        before = self._sound(skipped[-1], self._decoder) if skipped else None
+        left_out = skipped[-1] if skipped and not is_silence_mark(skipped[-1].data or b"") else None
+        before = self._sound(left_out, self._decoder) if left_out is not None else None
         pcm = self._sound(frame, self._decoder)
         # The lengths differ if a sender changes them as no sender of ours does.
         return pcm if before is None or len(before) != len(pcm) else crossfade(before, pcm)

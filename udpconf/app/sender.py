@@ -27,11 +27,12 @@ from udpconf.config import (
     parse_target,
 )
 from udpconf.errors import ConfigError, ConnectError, LocalProtocolError
-from udpconf.frames import Codec
+from udpconf.frames import Codec, is_silence_mark
 from udpconf.limits import DATAGRAM_MAX_BYTES, MS, SECOND
 from udpconf.media.opus import SAMPLE_RATE, OpusEncoder, OpusFramer
 from udpconf.media.picture import checked_picture
 from udpconf.media.rate import RateLimitedEncoder
+from udpconf.media.silence import SilenceGate
 from udpconf.media.voice import Voice
 from udpconf.net.clock import monotonic_us
 from udpconf.proto.client_config import ClientConfig
@@ -79,6 +80,7 @@ class Sender:
         voice: bool = False,
         audio_channels: int = 1,
         audio_frame_ms: int = 10,
+        dtx: bool = False,
     ) -> None:
         """Connect, and return once the server has welcomed us.
 
@@ -106,6 +108,7 @@ class Sender:
             audio_channels: 1, or 2 for stereo, which takes twice the bits.
             audio_frame_ms: of sound in a packet: 5, 10 or 20. The shorter, the sooner it is heard, and the fewer bytes are left
                 for what losses take.
+            dtx: leave silence out: next to nothing is sent while the sound is hardly louder than the room.
 
         Raises:
             MissingDependencyError: ``voice`` was asked for, and livekit is not installed.
@@ -141,7 +144,8 @@ class Sender:
         )  # of an Opus frame, on average
         self._sound_us: int | None = None  # when the last one was sent
         encoder = OpusEncoder(channels=audio_channels, frame_us=audio_frame_ms * MS)
-        self._framer = OpusFramer(encoder, DriftControl())
+        self._gate = SilenceGate(audio_frame_ms * MS) if dtx else None
+        self._framer = OpusFramer(encoder, DriftControl(), self._gate)
         self._audio_lock = threading.Lock()  # the framer counts samples: one block after the other
         self._encoding = threading.Lock()
         self._next_frame_id = 0
@@ -281,6 +285,7 @@ class Sender:
         stats.frames_skipped_ceiling = self._encoder.frames_skipped
         stats.frames_skipped_path = self._encoder.frames_skipped_path
         stats.quality, stats.picture_scale = self._encoder.quality, self._encoder.scale
+        stats.audio_silent_s = 0.0 if self._gate is None else self._gate.silent_us / SECOND
         return stats
 
     def close(self) -> None:
@@ -306,6 +311,8 @@ class Sender:
         return max(ceiling_kbps, _VIDEO_MIN_KBPS)
 
     def _post_audio(self, data: bytes, capture_us: int) -> None:
-        self._sound_bytes += (len(data) - self._sound_bytes) * _SOUND_SMOOTHING
+        # A pause keeps its part of the ceiling: speech comes back without asking.
+        if not is_silence_mark(data):
+            self._sound_bytes += (len(data) - self._sound_bytes) * _SOUND_SMOOTHING
         self._sound_us = monotonic_us()
         self._connection.post(lambda endpoint, now_us: endpoint.send_audio(now_us, data, capture_us))

@@ -35,7 +35,7 @@ from udpconf.config import (
     generate_key,
 )
 from udpconf.errors import ConfigError, LocalProtocolError
-from udpconf.limits import CLIENTS_DEFAULT, MS
+from udpconf.limits import CLIENTS_DEFAULT, MS, SECOND
 from udpconf.media.speaker import Speaker
 from udpconf.net.audio_ports import AudioPorts
 from udpconf.net.clock import monotonic_us, wall_us
@@ -182,9 +182,10 @@ class Server:
             stats.audio_delay_ms = None if sound_us is None else sound_us / MS
             if delay_us is not None and sound_us is not None:
                 stats.sound_after_picture_ms = (sound_us - delay_us) / MS
-            sound = self._sound.counts(client_id)
             stats.audio_level = self._sound.level(client_id)
-            stats.audio_frames_concealed = sound.lost + sound.stretched if sound is not None else 0
+            if (sound := self._sound.counts(client_id)) is not None:
+                stats.audio_frames_concealed = sound.lost + sound.stretched
+                stats.audio_silent_s = sound.silent_us / SECOND
         return found
 
     # --- pictures ----------------------------------------------------------------------------------------------------

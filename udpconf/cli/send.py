@@ -77,6 +77,7 @@ class Settings(NamedTuple):
     voice: bool
     preview: bool | None
     audio_frame_ms: int
+    dtx: bool
 
 
 def send(
@@ -128,6 +129,9 @@ def send(
     audio_frame_ms: Annotated[
         FrameMs, flag("--audio-frame-ms", help="Milliseconds of sound in a packet.")
     ] = FrameMs.NORMAL,
+    dtx: Annotated[
+        bool, flag("--dtx", help="Leave silence out: send next to nothing while nobody speaks.")
+    ] = False,
     name: Annotated[
         str | None, flag("--name", help="Label shown to others.", show_default="this machine's name")
     ] = None,
@@ -186,6 +190,7 @@ def send(
         voice,
         preview if picture is not Picture.NONE else False,
         int(audio_frame_ms),
+        dtx,
     )
     media = Media(picture, camera, file, loop, tone, mic, width, fps, stereo)
     _Sending(console, settings, media).run()
@@ -244,6 +249,7 @@ class _Sending:
                         voice=settings.voice,
                         audio_channels=2 if self._media.stereo else 1,
                         audio_frame_ms=settings.audio_frame_ms,
+                        dtx=settings.dtx,
                     )
                 )
                 self._console.event(

@@ -41,8 +41,9 @@ def refuse_idle_flags(context: typer.Context, picture: Picture) -> None:
                 f"--{parameter} does nothing without --{needed_flag}; add it, or leave it out."
             )
     mic = context.params["mic"]
-    if mic is not None and mic.lower() == "none" and source_of(context, "stereo") == "COMMANDLINE":
-        raise typer.BadParameter("--stereo does nothing with --mic none; leave one of them out.")
+    for parameter in ("stereo", "dtx"):
+        if mic is not None and mic.lower() == "none" and source_of(context, parameter) == "COMMANDLINE":
+            raise typer.BadParameter(f"--{parameter} does nothing with --mic none; leave one of them out.")
     preview = context.params["preview"] and source_of(context, "preview") == "COMMANDLINE"
     if picture is Picture.NONE and preview:
         raise typer.BadParameter("--preview has nothing to show with --no-video; leave one of them out.")

@@ -21,6 +21,7 @@ from udpconf.media import libopus
 from udpconf.media.concealment import Concealment
 from udpconf.media.interpolation import BEFORE, extend, fill
 from udpconf.media.native import av
+from udpconf.media.silence import SilenceGate
 from udpconf.media.stand_in import StandIn
 from udpconf.media.steady_rate import RateControl, SteadyRate
 
@@ -182,6 +183,20 @@ class OpusDecoder:
             return self._remembered(bridge)
         return self._remembered(self._continued(self._native, samples))
 
+    def fade_out(self, samples: int) -> Pcm:
+        """Up to 10 ms of what was heard last, fading to silence; then nothing has to be decoded until there is sound again.
+
+        The decoder stays as it is: what it remembers is the noise of the room, which is what the encoder will remember of the
+        pause as well. Made-up sound in its place would blur the first frame after it.
+        """
+        if self._native is None:
+            made_up = self._concealment.conceal(FRAME_SAMPLES)
+        else:
+            lost = self._native.copy().conceal(FRAME_SAMPLES)
+            assert lost is not None, "libopus conceals whatever came before"
+            made_up = self._shaped(lost)
+        return _faded(made_up[:samples], self._level(), 0.0)
+
     def _bridge(self, decoder: libopus.Decoder, following: bytes | None) -> Pcm | None:
         """Made up of an earlier piece of the sound; None: there is none that fits."""
         heard = np.concatenate(self._heard).astype(np.float64)
@@ -260,14 +275,21 @@ class OpusFramer:
     Args:
         encoder: another than that of 32 kbit/s and one channel.
         rate_control: resample what a sound card counts differently from the clock (media/steady_rate.py); None: leave it.
+        gate: leave out what is silent (media/silence.py); None: nothing.
 
     Attributes:
         encoder: what compresses it.
         jumps: how often sound was missing in the input, so that counting started again.
     """
 
-    def __init__(self, encoder: OpusEncoder | None = None, rate_control: RateControl | None = None) -> None:
+    def __init__(
+        self,
+        encoder: OpusEncoder | None = None,
+        rate_control: RateControl | None = None,
+        gate: SilenceGate | None = None,
+    ) -> None:
         self.encoder = encoder or OpusEncoder()
+        self._gate = gate
         self._steady = None if rate_control is None else SteadyRate(rate_control, self.encoder.channels)
         self._pending: Pcm = np.empty((0, self.encoder.channels), np.int16)
         self._pending_us: float | None = None  # when the first pending sample was captured
@@ -278,7 +300,7 @@ class OpusFramer:
 
         Returns:
             The frames that are now full, each with the capture time (microseconds, the clock of ``capture_us``) of
-            the first sample that a decoder gives back for it.
+            the first sample that a decoder gives back for it; of silence that is left out, the marks.
 
         Raises:
             ConfigError: the array is of another type or shape.
@@ -307,7 +329,12 @@ class OpusFramer:
         whole = len(samples) - len(samples) % length
         for start in range(0, whole, length):
             frame_us = int(self._pending_us + _duration_us(start)) - ENCODER_DELAY_US
-            frames.append((self.encoder.encode(samples[start : start + length]), frame_us))
+            piece = samples[start : start + length]
+            # Silence is encoded as well: the encoder has to know what came before the first frame that is sent again.
+            data = self.encoder.encode(piece)
+            sent = data if self._gate is None else self._gate.sent(piece, data)
+            if sent is not None:
+                frames.append((sent, frame_us))
         self._pending = samples[whole:].copy()
         self._pending_us += _duration_us(whole)
         return frames

@@ -13,7 +13,15 @@ from itertools import pairwise
 from pathlib import Path
 from typing import NamedTuple
 
-from udpconf.frames import Codec, FrameDescription, OpusFrame, ReceivedFrame, Subsampling
+from udpconf.frames import (
+    SILENCE_MAX_US,
+    Codec,
+    FrameDescription,
+    OpusFrame,
+    ReceivedFrame,
+    Subsampling,
+    is_silence_mark,
+)
 from udpconf.limits import RECORDER_FILE_US, RECORDER_RESERVE_BYTES, SECOND
 from udpconf.media.decode import FrameDecoder
 from udpconf.media.jpeg import write_jpeg
@@ -111,6 +119,7 @@ class RecordingSeries:
         self._start_us = 0  # capture time at the file's time 0
         self._newest_us = 0  # capture time written last
         self._sound_end_us: int | None = None  # capture time at which the sound written so far ends
+        self._silence: OpusFrame | None = None  # the mark, if that was written last
         self._rate = DEFAULT_RATE
         self._held: list[ReceivedFrame | OpusFrame] = []
         self._held_bytes = 0
@@ -212,8 +221,20 @@ class RecordingSeries:
     def _write_opus(self, sound: OpusFrame) -> None:
         assert self._file is not None
         assert sound.data is not None
+        self._write_silence(sound.capture_us)
         self._file.write_opus(sound.capture_us - self._start_us, sound.data, sound.duration_us)
         self._sound_end_us = sound.capture_us + sound.duration_us
+        self._silence = sound if is_silence_mark(sound.data) else None
+
+    def _write_silence(self, until_us: int) -> None:
+        """What the sender left out after a mark: as many marks, since some players put the packets of sound end to end."""
+        silence, end_us = self._silence, self._sound_end_us
+        if silence is None or silence.data is None or end_us is None or until_us - end_us > SILENCE_MAX_US:
+            return
+        assert self._file is not None
+        for capture_us in range(end_us, until_us - silence.duration_us + 1, silence.duration_us):
+            if capture_us >= self._start_us:
+                self._file.write_opus(capture_us - self._start_us, silence.data, silence.duration_us)
 
     def _write_frame(self, frame: ReceivedFrame) -> None:
         """The received bytes if the frame is whole; if not, the picture as it was shown, with the last one in its holes."""

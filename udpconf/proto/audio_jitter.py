@@ -8,13 +8,16 @@ shorter, at the same pitch; the player says by how much it was. Only when it is 
 
 Nothing has arrived at all: sound is made up, not lost, so a burst of late frames costs latency for a second, not
 speech. Something later has arrived: the frame is lost.
+
+At a silence mark (frames.py) the buffer rests: nothing is missing, so nothing is made up, until what comes next is as old as the
+target. Whatever the delay was before, from then on it is the target.
 """
 
 from bisect import bisect_left, insort
 from collections import deque
 from dataclasses import dataclass
 
-from udpconf.frames import OPUS_FRAME_US, OpusFrame, opus_duration_us
+from udpconf.frames import OPUS_FRAME_US, SILENCE_MAX_US, OpusFrame, is_silence_mark, opus_duration_us
 from udpconf.limits import AUDIO_BUFFER_US, MS, SECOND
 from udpconf.proto.sound_redundancy import DELAY_OF_ALL_US
 
@@ -47,6 +50,8 @@ PATIENCE_US = 1 * SECOND
 HURRY_US = 60 * MS
 # A stream that is silent for so long has been muted or has gone: no concealment, and a clean start afterwards.
 GAP_US = 200 * MS
+# At rest, what is due so soon is due: less could not be cut from silence in whole samples.
+DUE_WITHIN_US = 100
 # Consecutive frames whose capture times are further from one frame apart than this have a hole in the sound between them.
 CAPTURE_JUMP_US = 20 * MS
 # Delays do not jump so far; a sender's clock that is set does, and then nothing measured before is true.
@@ -65,10 +70,13 @@ class AudioCounts:
     duplicate: int = 0  # had arrived before
     late: int = 0  # its time was over
     dropped: int = 0  # the buffer was full
-    lost: int = 0  # never came in time, concealed
+    lost: int = (
+        0  # never came in time, concealed; what is missing beside a silence mark was a mark or as good as one
+    )
     stretched: int = 0  # concealment played while waiting, in place of no frame
     lengthened_us: int = 0  # made longer by so much, all in all
     shortened_us: int = 0
+    silent_us: int = 0  # silence played in place of what the sender left out
 
 
 class AudioJitterBuffer:
@@ -76,10 +84,11 @@ class AudioJitterBuffer:
 
     Attributes:
         counts: see AudioCounts.
-        skipped: the frames that the latest ``pop`` left out, in order; a recording wants them.
+        skipped: the frames that the latest ``pop`` left out, and the silence marks that it passed, in order; a recording wants them.
         frame_us: how long the frames are that come; made-up ones are as long.
         target_us: the delay from capture to ``pop`` that is aimed at; None before the first frame.
         least_us: the target is not lower, however calm the path (pictures that are held for a latency want company).
+        silence_us: after ``pop``: what was popped is so much silence, whatever its data; 0: it is sound, or nothing.
         wish_us: after ``pop``: what was popped, and what comes next, should become longer by so much, or shorter (negative).
         impatient: the wish has not been granted for a while.
     """
@@ -90,6 +99,7 @@ class AudioJitterBuffer:
         self.frame_us = FRAME_US
         self.target_us: int | None = None
         self.least_us = 0
+        self.silence_us = 0
         self.wish_us = 0
         self.impatient = False
         self._waiting: dict[int, OpusFrame] = {}
@@ -104,6 +114,7 @@ class AudioJitterBuffer:
         self._clock_us = 0  # while running: capture time of the sound that is due next
         self._delay_us = 0.0  # while running: smoothed time from capture to pop
         self._stretching = 0  # pops since the last one that dealt with a frame
+        self._resting_us: int | None = None  # while it rests: since the last mark
         self._astray_us: int | None = (
             None  # since when the delay has been away from the target, and nothing was done
         )
@@ -156,9 +167,11 @@ class AudioJitterBuffer:
             early: as it waits, it is taken, but it is not needed yet.
 
         Returns:
-            A frame; one without data where sound is to be made up; None when there is nothing to play at all.
+            A frame; one without data where sound is to be made up, or which is silence (``silence_us``); None when there is
+            nothing to play at all.
         """
         self.skipped = []
+        self.silence_us = 0
         self.wish_us = 0
         if not early:
             self._reach(ahead_us)
@@ -167,11 +180,16 @@ class AudioJitterBuffer:
         self._last_pop_us = now_us
         if not self._running and not self._start(now_us):
             return None
+        if self._resting_us is not None:
+            return self._rest(now_us + ahead_us)
         if not self._waiting:
             return self._stretch()
         assert self._last is not None
         first = min(self._waiting)
         missing = first - self._last - 1
+        if self._is_mark(first):
+            self._resting_us = now_us
+            return self._rest(now_us + ahead_us)
         if missing > GAP_US // self.frame_us:
             self._running = False
             return self.pop(now_us, ahead_us, early=early)
@@ -205,14 +223,14 @@ class AudioJitterBuffer:
 
     @property
     def next_waits(self) -> bool:
-        """The frame that comes next is there."""
-        return self._last is not None and self._last + 1 in self._waiting
+        """The frame that comes next is there, and is sound."""
+        return self.following is not None
 
     @property
     def following(self) -> bytes | None:
-        """The data of the frame that comes next; None: it is not there."""
-        frame = None if self._last is None else self._waiting.get(self._last + 1)
-        return None if frame is None else frame.data
+        """The data of the frame that comes next; None: it is not there, or it is a silence mark."""
+        number = 0 if self._last is None else self._last + 1
+        return self._waiting[number].data if self._is_sound(number) else None
 
     def _reach(self, ahead_us: int) -> None:
         self._reach_us[1] = max(self._reach_us[1], -(-ahead_us // PLAY_US) * PLAY_US)
@@ -234,15 +252,47 @@ class AudioJitterBuffer:
         capture_us = self._waiting[first].capture_us
         if now_us - capture_us < self.target_us - RAISE_US:
             return False
-        if self._last is not None:
+        if self._last is not None and not self._is_mark(first):
             self.counts.lost += first - self._last - 1
+        self._begin(first, now_us)
+        return True
+
+    def _begin(self, first: int, now_us: int) -> None:
         self._last = first - 1
         self._running = True
-        self._clock_us = capture_us
-        self._delay_us = float(now_us - capture_us)
+        self._resting_us = None
+        self._clock_us = self._waiting[first].capture_us
+        self._delay_us = float(now_us - self._clock_us)
         self._stretching = 0
         self._astray_us = None
-        return True
+
+    def _rest(self, now_us: int) -> OpusFrame | None:
+        """Silence, until what comes next is due, but no more than is played at once. Sound that was late may come after a mark."""
+        assert self.target_us is not None
+        assert self._resting_us is not None
+        self.silence_us = PLAY_US
+        while self._waiting:
+            first = min(self._waiting)
+            early_us = self._waiting[first].capture_us + self.target_us - now_us
+            if early_us > DUE_WITHIN_US:
+                self.silence_us = min(PLAY_US, early_us)
+                break
+            if not self._is_mark(first):
+                self.silence_us = 0
+                self._begin(first, now_us)
+                return self._play(first, now_us)
+            self._resting_us = now_us
+            self.skipped.append(self._waiting.pop(first))
+            self.counts.played += 1
+            self._pass(first)
+        if now_us - self._resting_us > SILENCE_MAX_US:
+            self._running = False
+            self.silence_us = 0
+            return None
+        self.counts.silent_us += self.silence_us
+        self._delay_us = float(self.target_us)
+        self._clock_us = now_us - self.target_us
+        return OpusFrame(self._clock_us, None)
 
     def _play(self, sequence_number: int, now_us: int) -> OpusFrame | None:
         assert self.target_us is not None
@@ -255,7 +305,7 @@ class AudioJitterBuffer:
             if delay_us < self.target_us - max(RAISE_US, self.frame_us // 2):
                 return self._stretch()
         self._delay_us += (delay_us - self._delay_us) * DELAY_SMOOTHING
-        if self._delay_us - self.target_us > HURRY_US and sequence_number + 1 in self._waiting:
+        if self._delay_us - self.target_us > HURRY_US and self._is_sound(sequence_number + 1):
             self._skip(sequence_number)
             self._delay_us -= frame.duration_us
             sequence_number += 1
@@ -288,6 +338,14 @@ class AudioJitterBuffer:
         self.counts.stretched += 1
         self._delay_us += self.frame_us
         return OpusFrame(self._clock_us, None)
+
+    def _is_mark(self, number: int) -> bool:
+        """Of a frame that waits."""
+        return is_silence_mark(self._waiting[number].data or b"")
+
+    def _is_sound(self, number: int) -> bool:
+        """It waits, and is no mark."""
+        return number in self._waiting and not self._is_mark(number)
 
     # --- what becomes of a frame -------------------------------------------------------------------------------------
 

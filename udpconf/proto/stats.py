@@ -121,6 +121,7 @@ class ClientStats:
     frames_decoded: int = 0
     frames_replaced: int = 0  # a newer one came before the application took it
     audio_frames_concealed: int = 0
+    audio_silent_s: float = 0.0  # played in place of what the sender left out
     audio_level: float = 0.0  # of full scale
     audio_delay_ms: float | None = None
     video_delay_ms: float | None = None
@@ -159,6 +160,7 @@ class SenderStats:
     sound_target_kbps: float = 0.0  # Opus alone, without copies and headers
     path_queue_ms: float = 0.0  # how long what is sent now would wait on the path, as far as one can tell
     audio_frames_sent: int = 0
+    audio_silent_s: float = 0.0  # left out
     server_loss_share: float = 0.0
     server_frames_whole: int = 0
     server_frames_with_holes: int = 0
