@@ -59,14 +59,15 @@ class Heard(NamedTuple):
         blocks: when each 5 ms were taken, their capture time, and the sound.
         counts: the jitter buffer's.
         recorded: what a recorder would have got.
-        datagrams: when each was sent, its bytes of UDP payload, and whether it holds a mark alone or with earlier frames.
+        datagrams: when each was sent, its bytes of UDP payload, and whether its newest frame is a mark.
+        begins_s: when the first frame after each pause was captured, seconds.
     """
 
     blocks: list[tuple[int, int, Pcm]]
     counts: AudioCounts
     recorded: list[OpusFrame]
     datagrams: list[tuple[int, int, bool]]
-    gate: SilenceGate | None
+    begins_s: list[float]
 
     def kbps(self, from_s: float, to_s: float) -> float:
         """UDP payload between two instants."""
@@ -83,10 +84,10 @@ class Heard(NamedTuple):
                 out[low:high] = pcm[low - at : high - at, 0]
         return out
 
-    def beginning(self, ideal: NDArray[np.float64], at_s: float) -> float:
+    def beginning(self, ideal: NDArray[np.float64], at_s: float, seconds: float = BEGINNING_S) -> float:
         """How like the same sound without a network the first 50 ms of a word were, in other places than before by 2 ms at most."""
-        wanted = ideal[round(at_s * SAMPLE_RATE) :][: round(BEGINNING_S * SAMPLE_RATE)]
-        heard = self.sound(at_s - AWRY_S, BEGINNING_S + 2 * AWRY_S)
+        wanted = ideal[round(at_s * SAMPLE_RATE) :][: round(seconds * SAMPLE_RATE)]
+        heard = self.sound(at_s - AWRY_S, seconds + 2 * AWRY_S)
         return likeness(heard, wanted, round(2 * AWRY_S * SAMPLE_RATE))
 
     def delay_ms(self, from_s: float, to_s: float) -> float:
@@ -108,8 +109,7 @@ def listen(
 ) -> Heard:
     """Send it frame by frame over a path that loses packets by chance, or those of which ``is_lost`` says so."""
     dice = random.Random(seed)
-    gate = SilenceGate(frame_us) if dtx else None
-    framer = OpusFramer(OpusEncoder(frame_us=frame_us), gate=gate)
+    framer = OpusFramer(OpusEncoder(frame_us=frame_us), gate=SilenceGate(frame_us) if dtx else None)
     sender, depacketizer = SoundSender(frame_us=frame_us), AudioDepacketizer()
     recorded: list[OpusFrame] = []
     receiver = AudioReceiver(clock=lambda: 0)
@@ -118,6 +118,7 @@ def listen(
     queue = receiver.subscribe(CLIENT)
     blocks: list[tuple[int, int, Pcm]] = []
     datagrams: list[tuple[int, int, bool]] = []
+    begins_s: list[float] = []
     arrivals: list[tuple[int, bytes, int]] = []
     counts = AudioCounts()
     samples = SAMPLE_RATE * PLAY_US // SECOND
@@ -129,6 +130,8 @@ def listen(
             framer.encoder.set_bitrate(sender.bitrate_bps)
             for data, capture_us in framer.push(piece, now_us - PLAY_US):
                 plaintext = sender.packetize(data, capture_us)
+                if datagrams and datagrams[-1][2] and not is_silence_mark(data):
+                    begins_s.append(capture_us / SECOND)
                 datagrams.append((now_us, len(plaintext) + OVERHEAD_BYTES, is_silence_mark(data)))
                 (packet,) = decode_frames_untrusted(plaintext)
                 assert isinstance(packet, AudioPacket)
@@ -156,7 +159,7 @@ def listen(
             assert block.capture_us is not None
             blocks.append((now_us, block.capture_us, block.pcm))
         counts = receiver.counts(CLIENT) or counts
-    return Heard(blocks, counts, recorded, datagrams, gate)
+    return Heard(blocks, counts, recorded, datagrams, begins_s)
 
 
 def without_a_network(pcm: Pcm) -> NDArray[np.float64]:

@@ -14,6 +14,7 @@ from udpconf.proto.audio_jitter import FRAME_US, GAP_US, PLAY_US, AudioJitterBuf
 FRAMING_US = 12_500
 FRAMES_MAX = AUDIO_BUFFER_US // FRAME_US
 GAP_FRAMES = GAP_US // FRAME_US
+MARK = b"\xf0"
 
 
 class Run(NamedTuple):
@@ -204,6 +205,62 @@ def test_a_leap_in_the_sequence_numbers_is_not_concealed_frame_by_frame() -> Non
         made_up += frame is not None and frame.data is None
     assert made_up < 5
     assert buffer.counts.lost == 100_000
+
+
+def rested(marks: dict[int, int], until_us: int) -> tuple[AudioJitterBuffer, list[int]]:
+    """A second of sound, then marks with these numbers after so many ms; and when there was sound, or silence in its place."""
+    buffer, sounding = AudioJitterBuffer(), list[int]()
+    player = Player(buffer)
+    frames = [(number, number * FRAME_US, b"opus") for number in range(100)]
+    frames += [(number, after_ms * MS, MARK) for number, after_ms in marks.items()]
+    for now_us in range(0, until_us, PLAY_US):
+        while frames and frames[0][1] + FRAMING_US <= now_us:
+            number, capture_us, data = frames.pop(0)
+            buffer.push(number, capture_us, data, now_us)
+        player.play(now_us)
+        if buffer.delay_us is not None:
+            sounding.append(now_us)
+    assert_conserved(buffer)
+    return buffer, sounding
+
+
+def test_a_buffer_that_rests_gives_silence_and_knows_its_delay() -> None:
+    buffer, sounding = rested({100: 1000, 101: 1010, 102: 1020, 103: 1420, 104: 1820}, 2 * SECOND)
+    assert sounding[-1] == 2 * SECOND - PLAY_US
+    assert buffer.delay_us == buffer.target_us
+    assert buffer.counts.stretched == buffer.counts.lost == buffer.counts.lengthened_us == 0
+    assert buffer.counts.silent_us > 900 * MS
+
+
+def test_who_sends_no_mark_for_two_seconds_has_gone() -> None:
+    buffer, sounding = rested({100: 1000, 101: 1010, 102: 1020}, 4 * SECOND)
+    assert 3 * SECOND <= sounding[-1] <= 3 * SECOND + 100 * MS
+    assert buffer.counts.stretched == buffer.counts.lost == 0
+
+
+def test_lost_marks_count_as_nothing() -> None:
+    buffer, sounding = rested({100: 1000, 104: 1800, 107: 3000}, 4 * SECOND)
+    assert sounding[-1] == 4 * SECOND - PLAY_US
+    assert buffer.counts.stretched == buffer.counts.lost == 0
+
+
+def test_after_a_rest_sound_begins_at_the_instant_at_which_it_is_due() -> None:
+    buffer, begun = AudioJitterBuffer(), dict[int, int]()
+    player = Player(buffer)
+    # Half a second of sound and a mark, again and again, between any two of the player's calls.
+    words = [word * (700 * MS + 1_234) for word in range(6)]
+    frames = [(at + n * FRAME_US, b"opus" if n < 50 else MARK) for at in words for n in range(51)]
+    arrivals = list(enumerate(frames))
+    for now_us in range(0, 5 * SECOND, PLAY_US):
+        while arrivals and arrivals[0][1][0] + FRAMING_US <= now_us:
+            number, (capture_us, data) = arrivals.pop(0)
+            buffer.push(number, capture_us, data, capture_us + FRAMING_US)
+        for at_us, frame in player.play(now_us):
+            if frame is not None and frame.capture_us in words:
+                begun[frame.capture_us] = at_us - frame.capture_us
+    delays = [begun[at] for at in words[2:]]  # by then the target rests
+    assert buffer.target_us is not None
+    assert max(abs(delay - buffer.target_us) for delay in delays) <= 100
 
 
 def test_who_conceals_a_lost_frame_may_look_at_the_one_after_it() -> None:

@@ -42,6 +42,26 @@ def test_before_the_server_has_said_anything_one_frame_is_repeated() -> None:
     assert second > 1.5 * first - OVERHEAD_BYTES
 
 
+def test_what_was_known_of_the_path_before_a_pause_holds_after_it() -> None:
+    sender = SoundSender()
+    received = lost = 0
+    for number in range(2000):
+        lost += number % 20 == 0
+        received += number % 20 != 0
+        sender.packetize(b"opus", number * OPUS_FRAME_US)
+        if number % 20 == 19:
+            sender.handle_feedback(Feedback(0, 0, 0, 0, 0, 0, 0, 0, 0, received, lost, lost))
+    before = sender.packet_bytes(40)
+    assert before > SoundSender().packet_bytes(0), "there are copies"
+    # A minute of marks, of which by chance none is lost; the server goes on to say what has come.
+    for number in range(150):
+        received += 1
+        sender.packetize(b"\xf0", (2000 + 40 * number) * OPUS_FRAME_US)
+        for _ in range(2):
+            sender.handle_feedback(Feedback(0, 0, 0, 0, 0, 0, 0, 0, 0, received, lost, lost))
+    assert sender.packet_bytes(40) == before
+
+
 def test_the_more_copies_the_fewer_bits_has_each() -> None:
     assert told(0.0, 1.0).bitrate_bps == 32_000
     assert told(0.2, 1.25).bitrate_bps < 24_000
