@@ -127,7 +127,7 @@ def listen(
         now_us = number * PLAY_US
         if number and number * samples <= len(pcm):
             piece = pcm[(number - 1) * samples : number * samples]
-            framer.encoder.set_bitrate(sender.bitrate_bps)
+            framer.encoder.set_bitrate(sender.bitrate_bps(open_ceiling_bps=0))
             for data, capture_us in framer.push(piece, now_us - PLAY_US):
                 plaintext = sender.packetize(data, capture_us)
                 if datagrams and datagrams[-1][2] and not is_silence_mark(data):

@@ -8,6 +8,8 @@ from udpconf.proto.sound_sender import SOUND_MAX_BPS, SoundSender
 from udpconf.wire.envelope import OVERHEAD_BYTES
 from udpconf.wire.frames import Feedback
 
+WIDE_BPS = 4_000_000
+
 
 def told(loss: float, burst: float, channels: int = 1, frame_us: int = OPUS_FRAME_US) -> SoundSender:
     """After 30 s of sound."""
@@ -20,7 +22,7 @@ def told(loss: float, burst: float, channels: int = 1, frame_us: int = OPUS_FRAM
 
 
 def sizes(sender: SoundSender, frame_us: int = OPUS_FRAME_US) -> list[int]:
-    frame = bytes(sender.bitrate_bps * frame_us // (8 * SECOND))
+    frame = bytes(sender.bitrate_bps(WIDE_BPS) * frame_us // (8 * SECOND))
     return [len(sender.packetize(frame, number * frame_us)) + OVERHEAD_BYTES for number in range(20)]
 
 
@@ -33,7 +35,7 @@ def test_all_of_it_stays_within_its_bytes_and_is_as_large_as_it_says(
     sender = told(loss, burst, channels, frame_us)
     largest = max(sizes(sender, frame_us))
     assert largest * 8 * SECOND / frame_us <= SOUND_MAX_BPS
-    frame_bytes = sender.bitrate_bps * frame_us // (8 * SECOND)
+    frame_bytes = sender.bitrate_bps(WIDE_BPS) * frame_us // (8 * SECOND)
     assert sender.packet_bytes(frame_bytes) == largest
 
 
@@ -63,10 +65,29 @@ def test_what_was_known_of_the_path_before_a_pause_holds_after_it() -> None:
 
 
 def test_the_more_copies_the_fewer_bits_has_each() -> None:
-    assert told(0.0, 1.0).bitrate_bps == 32_000
-    assert told(0.2, 1.25).bitrate_bps < 24_000
+    assert told(0.0, 1.0).bitrate_bps(WIDE_BPS) == 64_000
+    assert told(0.2, 1.25).bitrate_bps(WIDE_BPS) < 24_000
 
 
 def test_stereo_has_twice_the_bits_where_there_is_room() -> None:
-    assert told(0.0, 1.0, channels=2).bitrate_bps == 64_000
-    assert told(0.2, 1.25, channels=2).bitrate_bps == told(0.2, 1.25).bitrate_bps
+    assert told(0.0, 1.0, channels=2).bitrate_bps(600_000) == 64_000
+    assert told(0.0, 1.0, channels=2).bitrate_bps(WIDE_BPS) > 90_000
+    assert told(0.2, 1.25, channels=2).bitrate_bps(WIDE_BPS) == told(0.2, 1.25).bitrate_bps(WIDE_BPS)
+
+
+def test_before_the_path_is_known_speech_has_what_it_needs() -> None:
+    sender = SoundSender()
+    sender.handle_feedback(Feedback(0, 0, 0, 0, 0, 0, 0, 0, 0, 400, 0, 0))
+    assert sender.bitrate_bps(WIDE_BPS) == 32_000
+    sender.handle_feedback(Feedback(0, 0, 0, 0, 0, 0, 0, 0, 0, 500, 0, 0))
+    assert sender.bitrate_bps(WIDE_BPS) == 64_000
+
+
+def test_under_a_low_ceiling_sound_takes_a_tenth_but_what_speech_needs() -> None:
+    sender = told(0.0, 1.0)
+    assert [sender.bitrate_bps(bps) for bps in (0, 320_000, 500_000, 640_000)] == [
+        32_000,
+        32_000,
+        50_000,
+        64_000,
+    ]

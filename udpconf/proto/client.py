@@ -223,7 +223,7 @@ class ClientEndpoint:
     @property
     def sound_bitrate_bps(self) -> int:
         """For the encoder of sound; any thread may read it."""
-        return self._sound.bitrate_bps
+        return self._sound.bitrate_bps(self._video.path.open_ceiling_bps)
 
     @property
     def segment_max_bytes(self) -> int:

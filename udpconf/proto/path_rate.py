@@ -205,6 +205,11 @@ class PathRate:
         waiting_bytes = self._sent.total_bytes - max(last.bytes_through + carried, self._through_bytes)
         return int(max(0.0, waiting_bytes) * 8 * SECOND / bps)
 
+    @property
+    def open_ceiling_bps(self) -> float:
+        """The user's ceiling where it and not the path is what limits, as far as one can tell; else 0."""
+        return self._max_bps if self._limit_bps >= self._max_bps else 0.0
+
     # --- inside ---
 
     @property
