@@ -46,6 +46,10 @@ class Echo:
         if self.farewell_us == 0:
             self.closed = True
 
+    @property
+    def has_output(self) -> bool:
+        return bool(self.events or self.transmits)
+
     def poll_event(self) -> str | None:
         return self.events.popleft() if self.events else None
 

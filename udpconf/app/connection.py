@@ -205,6 +205,10 @@ class _DrivenClient:
         self._unanswered = 0
         self.endpoint.handle_datagram(now_us, path, data)
 
+    @property
+    def has_output(self) -> bool:
+        return self.endpoint.has_output
+
     def poll_transmit(self) -> Transmit | None:
         transmit = self.endpoint.poll_transmit()
         # Pings and the like of a session that waits to be welcomed, or has fallen silent, are no attempts.

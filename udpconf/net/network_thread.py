@@ -46,6 +46,8 @@ class Endpoint(Protocol[EventT]):
 
     @property
     def closed(self) -> bool: ...
+    @property
+    def has_output(self) -> bool: ...
     def handle_datagram(self, now_us: int, path: int, address: Address, data: bytes) -> None: ...
     def handle_timeout(self, now_us: int) -> None: ...
     def close(self, now_us: int) -> None: ...
@@ -252,7 +254,8 @@ class NetworkThread(Generic[P, E]):
                         core.handle_datagram(self._core_us, path, address, data)
                     except Exception as error:  # noqa: BLE001
                         self._survive(error)
-                    self._drain()
+                    if core.has_output:  # most datagrams bring nothing about
+                        self._drain()
         self._run_commands()
         due_us = core.poll_timeout()
         if due_us is not None:

@@ -184,6 +184,11 @@ class ClientEndpoint:
 
     # --- outputs ---
 
+    @property
+    def has_output(self) -> bool:
+        """``poll_event`` or ``poll_transmit`` has something to give."""
+        return bool(self._events or self._transmits)
+
     def poll_transmit(self) -> Transmit | None:
         return self._transmits.popleft() if self._transmits else None
 

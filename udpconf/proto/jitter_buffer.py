@@ -60,7 +60,7 @@ class JitterBuffer:
         self._hold_us = 0
         self._open: OrderedDict[int, OpenFrame] = OrderedDict()
         self.due: deque[ReceivedFrame] = deque()  # for poll_frame; drained after every input
-        self._repair_timer = RepairTimer(round_trip)
+        self._repair_timer = RepairTimer(round_trip or RoundTrip())
         self._repairs: list[Repair] = []  # taken after every input
         self._released_id: int | None = None
         self._gap_us: int | None = None  # when packets were last found missing; None: nobody watches

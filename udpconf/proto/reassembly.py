@@ -49,10 +49,12 @@ class StreamBudget:
         return self._used_bytes + size <= self._limit_bytes and server.used_bytes + size <= server.limit_bytes
 
     def take(self, size: int) -> bool:
-        if not self.has_room(size):
+        """At every shard, so this asks for itself what ``has_room`` says."""
+        server = self._server
+        used_bytes, server_bytes = self._used_bytes + size, server.used_bytes + size
+        if used_bytes > self._limit_bytes or server_bytes > server.limit_bytes:
             return False
-        self._used_bytes += size
-        self._server.used_bytes += size
+        self._used_bytes, server.used_bytes = used_bytes, server_bytes
         return True
 
     def give_back(self, size: int) -> None:

@@ -11,6 +11,8 @@ from udpconf.wire.frames import Repair
 # A frame's datagrams are sent back to back; what is behind a gap of this long is lost or has been overtaken. Less would
 # take our own scheduling for loss.
 SETTLE_MIN_US = 2 * MS
+# Most gaps are shorter than this, and then nothing depends on how long they are.
+GAP_MIN_US = SETTLE_MIN_US // 2
 # On a narrow or jittery path the gaps are longer; beyond this they tell of a pause, not of a path.
 SETTLE_MAX_US = 50 * MS
 # The longest gap within a frame is forgotten by two thirds in so long; by a quarter at most from one frame to the next, so that
@@ -44,7 +46,7 @@ class RepairTimer:
         settle_us: so long after a frame's last arrival its next one is still waited for.
     """
 
-    def __init__(self, round_trip: RoundTrip | None) -> None:
+    def __init__(self, round_trip: RoundTrip) -> None:
         self._round_trip = round_trip
         self.settle_us = SETTLE_MIN_US
         self._gap_us = 0
@@ -68,14 +70,14 @@ class RepairTimer:
             answers_repair: it was asked for. While it is, stragglers of the first send do not matter.
         """
         if not answers_repair:
-            if before_us:
-                self._note_gap(now_us, now_us - before_us)
-            else:
+            if not before_us:
                 self._forget_gap(now_us)
+            elif now_us - before_us >= GAP_MIN_US:
+                self._note_gap(now_us, now_us - before_us)
         frame.settled_at_us = None
         if frame.complete:
             frame.ask_at_us = None
-        elif (answers_repair or not frame.repairs_asked) and self._knows_path:
+        elif (answers_repair or not frame.repairs_asked) and self._round_trip.latest_rtt_us is not None:
             frame.ask_at_us = now_us + self.settle_us
 
     def handle_parity(self, frame_id: int, place: int) -> None:
@@ -91,7 +93,7 @@ class RepairTimer:
 
     def handle_skipped(self, now_us: int, deadlines_us: Mapping[int, int]) -> None:
         """A frame has come, and of these before it, by their ids, nothing has."""
-        if not self._knows_path:
+        if self._round_trip.latest_rtt_us is None:
             return
         for frame_id, deadline_us in deadlines_us.items():
             self._unseen[frame_id] = _Unseen(now_us + self.settle_us, deadline_us)
@@ -137,10 +139,6 @@ class RepairTimer:
             at_us = min(at_us, *(unseen.ask_at_us for unseen in self._unseen.values()))
         return at_us
 
-    @property
-    def _knows_path(self) -> bool:
-        return self._round_trip is not None and self._round_trip.latest_rtt_us is not None
-
     def _settled_at_us(self, now_us: int, frame: OpenFrame) -> int:
         """When a frame is shown that it is too late to ask for, unless something comes."""
         if not frame.may_become_whole(self._parity_known(frame.frame_id)):
@@ -168,8 +166,6 @@ class RepairTimer:
         if gap_us > self._gap_us:  # bounded, or a long pause would be remembered longer than any path's gap
             self._set_gap(min(gap_us, SETTLE_MAX_US))
         gaps = self._gaps
-        if gap_us < SETTLE_MIN_US // 2:
-            return  # most of them
         while gaps and gaps[-1][1] <= gap_us:
             gaps.pop()
         gaps.append((now_us, gap_us))
@@ -187,7 +183,6 @@ class RepairTimer:
     def _again_us(self, now_us: int, time_left_us: int, asked: int, asked_max: int) -> int | None:
         """When to ask once more if nothing comes; None: it is too late to ask even now, or it was asked often enough."""
         round_trip = self._round_trip
-        assert round_trip is not None
         if asked >= asked_max or time_left_us < round_trip.smoothed_rtt_us + ANSWER_MARGIN_US:
             return None
         return now_us + max(round_trip.timeout_us, ANSWER_MIN_US) + self.settle_us

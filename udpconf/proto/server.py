@@ -202,7 +202,7 @@ class ServerEndpoint:
                     client.frames.handle_gap(main.gap_us)
                 capture_us = client.session.round_trip.to_local_us(frame.capture_us, now_us)
                 client.frames.handle_shard(now_us, frame, capture_us)
-                if not frame.answers_repair:
+                if frame.shard_index < frame.data_shards or not frame.answers_repair:
                     client.trains.handle_packet(now_us, main.highest, frame.frame_id)
         if quiet and frames and not client.frames.due and client.trains.urgent is None:
             client.touch()  # nothing comes of most shards but another time
@@ -226,6 +226,11 @@ class ServerEndpoint:
             self._look_closed()
 
     # --- outputs ---
+
+    @property
+    def has_output(self) -> bool:
+        """``poll_event`` or ``poll_transmit`` has something to give."""
+        return bool(self._events or self._transmits)
 
     def poll_transmit(self) -> Transmit | None:
         return self._transmits.popleft() if self._transmits else None
