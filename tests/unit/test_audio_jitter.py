@@ -150,6 +150,14 @@ def test_a_muted_sender_is_concealed_briefly_then_silent_then_clean_again() -> N
     assert run.buffer.counts.stretched <= GAP_FRAMES
 
 
+def test_a_piece_that_was_made_up_before_its_frame_was_known_to_be_lost_counts_once() -> None:
+    run = listen(20, unsent=range(500, 512))  # longer than what waits to be played, shorter than a pause
+    counts = run.buffer.counts
+    assert counts.lost == 12
+    assert counts.lost + counts.stretched == run.concealed()
+    assert counts.stretched <= 1, "the delay stays as it was"
+
+
 def test_nothing_is_played_before_the_first_frame() -> None:
     buffer = AudioJitterBuffer()
     assert buffer.pop(0) is None

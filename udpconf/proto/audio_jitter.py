@@ -73,7 +73,7 @@ class AudioCounts:
     lost: int = (
         0  # never came in time, concealed; what is missing beside a silence mark was a mark or as good as one
     )
-    stretched: int = 0  # concealment played while waiting, in place of no frame
+    stretched: int = 0  # concealment played while waiting, in place of no frame, as far as one knows
     lengthened_us: int = 0  # made longer by so much, all in all
     shortened_us: int = 0
     silent_us: int = 0  # silence played in place of what the sender left out
@@ -199,6 +199,7 @@ class AudioJitterBuffer:
             self._lose(self._last + stood_for)
             self._clock_us += stood_for * self.frame_us
             self._delay_us -= stood_for * self.frame_us
+            self.counts.stretched -= stood_for
             self._stretching = 0
             if missing > stood_for:
                 self._lose(self._last + 1)
