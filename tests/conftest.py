@@ -9,8 +9,10 @@ not_run: list[str] = []
 
 
 def pytest_sessionstart() -> None:
-    # Under nohup the tests would ignore it, and with them every program that they start to see it end by that signal.
+    # Under nohup, or in a script's background, the tests would ignore them, and so would each program that is started to see it
+    # end by that signal.
     signal.signal(signal.SIGHUP, signal.SIG_DFL)
+    signal.signal(signal.SIGINT, signal.default_int_handler)
 
 
 def pytest_runtest_logreport(report: pytest.TestReport) -> None:
