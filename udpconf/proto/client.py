@@ -68,9 +68,8 @@ class ClientEndpoint:
         self._connection_id = bytes(8)
         self._sound = SoundSender(config.audio_channels, config.audio_frame_us)
         self._binding = AudioBinding()
-        self._transmits: deque[Transmit] = (
-            deque()
-        )  # drained after every input: never longer than one input makes it
+        # Drained after every input: never longer than one input makes it.
+        self._transmits: deque[Transmit] = deque()
         self._events: deque[ClientEvent] = deque()
         self._close_at_us: int | None = None
         self._goodbye_said = False
@@ -256,12 +255,8 @@ class ClientEndpoint:
     @property
     def _rejoin_at_us(self) -> int | None:
         """When the silence has lasted too long; None while something is being done about it already."""
-        if (
-            self._session is None
-            or self._handshake is not None
-            or self._retry_at_us is not None
-            or self._close_at_us is not None
-        ):
+        knocks = self._handshake is not None or self._retry_at_us is not None
+        if self._session is None or knocks or self._close_at_us is not None:
             return None
         return self._session.last_heard_us + REJOIN_AFTER_US
 
