@@ -1,6 +1,6 @@
 """A session believes about the path what answers its own questions, and nothing else."""
 
-from udpconf.limits import MS
+from udpconf.limits import MS, SECOND
 from udpconf.proto.crypto import Direction, NullPacketKey, SessionKeys
 from udpconf.proto.session import Session
 from udpconf.wire.envelope import Channel, decode_envelope_untrusted
@@ -41,3 +41,17 @@ def test_an_answer_to_a_ping_that_nobody_sent_changes_nothing() -> None:
         carry(110 * MS, server, client, encode_pong(Pong(made_up_us, 0, 0)))
     assert client.round_trip.latest_rtt_us is None
     assert client.round_trip.offset_us is None
+
+
+def test_it_asks_once_a_second_and_ten_times_a_second_while_nothing_comes() -> None:
+    client, server = pair()
+    asked_us: list[int] = []
+    for now_us in range(0, 5 * SECOND, 10 * MS):
+        if now_us < 3 * SECOND and now_us % (100 * MS) == 0:
+            carry(now_us, server, client, b"")  # it is heard until 2.9 s
+        client.handle_timeout(now_us, 0)
+        while client.poll_plaintext() is not None:
+            asked_us.append(now_us)
+    assert sum(time_us < SECOND for time_us in asked_us) == 8
+    assert 2 <= sum(SECOND <= time_us < 3_400 * MS for time_us in asked_us) <= 3
+    assert sum(time_us >= 4_400 * MS for time_us in asked_us) == 6
