@@ -13,8 +13,9 @@ from udpconf.frames import OPUS_FRAME_US, OpusFrame, is_silence_mark
 from udpconf.limits import MS, SECOND
 from udpconf.media.opus import ENCODER_DELAY_US, SAMPLE_RATE, OpusDecoder, OpusEncoder, OpusFramer
 from udpconf.media.silence import SilenceGate
-from udpconf.proto.audio_jitter import PLAY_US, AudioCounts
+from udpconf.proto.audio_jitter import AudioCounts
 from udpconf.proto.audio_packets import AudioDepacketizer
+from udpconf.proto.audio_target import PLAY_US
 from udpconf.proto.events import AudioReceived
 from udpconf.proto.sound_sender import SoundSender
 from udpconf.wire.envelope import OVERHEAD_BYTES

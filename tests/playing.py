@@ -2,7 +2,8 @@
 
 from udpconf.frames import OpusFrame
 from udpconf.limits import MS
-from udpconf.proto.audio_jitter import PLAY_US, AudioJitterBuffer
+from udpconf.proto.audio_jitter import AudioJitterBuffer
+from udpconf.proto.audio_target import PLAY_US
 
 # As media/time_stretch.py does it: of so much sound, all but the 5 ms in which one place goes over into the other may be left out.
 CHANGE_US = (2_500, 15 * MS)

@@ -26,7 +26,8 @@ from tools.lab.voices import Pcm, speech
 from udpconf.app.audio_receive import AudioReceiver
 from udpconf.limits import MS, SECOND
 from udpconf.media.opus import FRAME_SAMPLES, OpusDecoder, OpusFramer
-from udpconf.proto.audio_jitter import FRAME_US, PLAY_US
+from udpconf.proto.audio_jitter import FRAME_US
+from udpconf.proto.audio_target import PLAY_US
 from udpconf.proto.events import AudioReceived
 
 PASSPHRASE = "a key for the lab only"

@@ -4,7 +4,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from udpconf.limits import AUDIO_BUFFER_US, MS
-from udpconf.proto.audio_jitter import FRAME_US, PLAY_US, AudioJitterBuffer
+from udpconf.proto.audio_jitter import FRAME_US, AudioJitterBuffer
+from udpconf.proto.audio_target import PLAY_US
 
 MARK = b"\xf0"
 FRAMES_MAX = AUDIO_BUFFER_US // FRAME_US

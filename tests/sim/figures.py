@@ -9,7 +9,8 @@ from tests.conversation import SERVER_START_US, UDP_IP_BYTES, Conversation, Peer
 from tests.playing import Player
 from udpconf.frames import OpusFrame
 from udpconf.limits import MS, SECOND
-from udpconf.proto.audio_jitter import PLAY_US, AudioJitterBuffer
+from udpconf.proto.audio_jitter import AudioJitterBuffer
+from udpconf.proto.audio_target import PLAY_US
 from udpconf.proto.events import AudioReceived, VideoFrameDue
 from udpconf.proto.server_client import ServerClient
 from udpconf.wire.envelope import HEADER_BYTES, PROTECTED_BIT

@@ -22,7 +22,7 @@ from udpconf.emulation.link import LinkConditions
 from udpconf.emulation.scenario import Scenario, load_scenario, of_conditions
 from udpconf.frames import EncodedFrame
 from udpconf.limits import MS, SECOND
-from udpconf.proto.audio_jitter import PLAY_US
+from udpconf.proto.audio_target import PLAY_US
 from udpconf.proto.client_config import ClientConfig
 from udpconf.proto.events import AudioReceived, ClientJoined, ServerEvent, VideoFrameDue
 from udpconf.proto.packetizer import pack_segments

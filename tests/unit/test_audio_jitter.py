@@ -8,7 +8,8 @@ import pytest
 from tests.playing import Player
 from udpconf.frames import OpusFrame
 from udpconf.limits import AUDIO_BUFFER_US, MS, SECOND
-from udpconf.proto.audio_jitter import FRAME_US, GAP_US, PLAY_US, AudioJitterBuffer
+from udpconf.proto.audio_jitter import FRAME_US, GAP_US, AudioJitterBuffer
+from udpconf.proto.audio_target import PLAY_US
 
 # A frame can be sent once its last sample is there, and Opus looks 2.5 ms ahead.
 FRAMING_US = 12_500

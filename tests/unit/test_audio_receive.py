@@ -23,7 +23,7 @@ from udpconf.frames import OpusFrame
 from udpconf.limits import MS, SECOND
 from udpconf.media.opus import FRAME_SAMPLES, FRAME_US, OpusEncoder, OpusFramer
 from udpconf.net.mailbox import BoundedQueue
-from udpconf.proto.audio_jitter import PLAY_US
+from udpconf.proto.audio_target import PLAY_US
 from udpconf.proto.events import AudioReceived
 
 Pcm = NDArray[np.int16]

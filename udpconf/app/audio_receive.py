@@ -22,7 +22,8 @@ from udpconf.limits import MS, SECOND
 from udpconf.media.mixer import Mixer, Mute
 from udpconf.net.clock import monotonic_us
 from udpconf.net.mailbox import BoundedQueue
-from udpconf.proto.audio_jitter import FRAME_US, PLAY_US, AudioCounts
+from udpconf.proto.audio_jitter import FRAME_US, AudioCounts
+from udpconf.proto.audio_target import PLAY_US
 from udpconf.proto.events import AudioReceived
 
 Pcm = NDArray[np.int16]

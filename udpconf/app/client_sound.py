@@ -24,7 +24,8 @@ from udpconf.media.time_stretch import (
     lengthen,
     shorten,
 )
-from udpconf.proto.audio_jitter import PLAY_US, AudioJitterBuffer
+from udpconf.proto.audio_jitter import AudioJitterBuffer
+from udpconf.proto.audio_target import PLAY_US
 from udpconf.proto.drift import BLOCK_US, LEARN_WITHIN_US, DriftControl
 
 Pcm = NDArray[np.int16]

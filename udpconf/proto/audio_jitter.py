@@ -1,10 +1,9 @@
 """When each frame of sound is due: one client's audio jitter buffer, free of clocks and threads.
 
 Whoever plays calls ``pop`` whenever it has less left than the next 5 ms take. Frames wait here until they are as old as
-the target delay. Of the last five seconds it is known how old each frame was when the first packet that carries it came; the
-target is the age at which the delay and the share of frames that come later are the least bad together, and a margin. When the
-real delay strays from the target (jitter came or went), ``wish_us`` says by how much what comes next should be made longer or
-shorter, at the same pitch; the player says by how much it was. Only when it is far too late, frames are left out.
+the target delay (audio_target.py). When the real delay strays from the target (jitter came or went), ``wish_us`` says by how much
+what comes next should be made longer or shorter, at the same pitch; the player says by how much it was. Only when it is far too
+late, frames are left out.
 
 Nothing has arrived at all: sound is made up, not lost, so a burst of late frames costs latency for a second, not
 speech. Something later has arrived: the frame is lost.
@@ -13,31 +12,14 @@ At a silence mark (frames.py) the buffer rests: nothing is missing, so nothing i
 target. Whatever the delay was before, from then on it is the target.
 """
 
-from bisect import bisect_left, insort
 from collections import deque
 from dataclasses import dataclass
 
 from udpconf.frames import OPUS_FRAME_US, SILENCE_MAX_US, OpusFrame, is_silence_mark, opus_duration_us
 from udpconf.limits import AUDIO_BUFFER_US, MS, SECOND
-from udpconf.proto.sound_redundancy import DELAY_OF_ALL_US
+from udpconf.proto.audio_target import PLAY_US, AudioTarget
 
 FRAME_US = OPUS_FRAME_US  # unless the frames that come say otherwise
-# A disturbance is forgotten that soon.
-WINDOW_US = 5 * SECOND
-# A frame in a hundred that comes too late is worth 20 ms of delay (proto/sound_redundancy.py): one of the window's 500, 4 ms. So in
-# the end few are too late, and these by far; more than a tenth never are.
-LATE_MAX_SHARE = 0.1
-# Who plays takes so much at a time.
-PLAY_US = 5 * MS
-# A frame has to be there when it is popped, which is some pieces before it is heard: as many as it was lately, in one or two of
-# these windows (a minute each).
-REACH_WINDOW_POPS = 6000
-# pop() is called from a thread, which is up to 2 ms late as a rule: what is popped in time is 1 ms younger than the mean. The rest
-# is half of RAISE_US: the delay is rarely that short.
-MARGIN_US = 2 * MS
-# Until so many frames' worth has been measured, the target is a guess.
-START_US = 1 * SECOND
-START_MARGIN_US = 10 * MS
 # The delay may be less than the target by the one and more by the other. Sound is made longer or shorter by at least 2.5 ms
 # (media/time_stretch.py), so together they are more, or it would be done in turns; being late is the worse of the two.
 RAISE_US = 2 * MS
@@ -54,8 +36,6 @@ GAP_US = 200 * MS
 DUE_WITHIN_US = 100
 # Consecutive frames whose capture times are further from one frame apart than this have a hole in the sound between them.
 CAPTURE_JUMP_US = 20 * MS
-# Delays do not jump so far; a sender's clock that is set does, and then nothing measured before is true.
-CLOCK_JUMP_US = 1 * SECOND
 # How far back a second arrival is told from a late one.
 REMEMBERED_FRAMES = 128
 
@@ -86,8 +66,6 @@ class AudioJitterBuffer:
         counts: see AudioCounts.
         skipped: the frames that the latest ``pop`` left out, and the silence marks that it passed, in order; a recording wants them.
         frame_us: how long the frames are that come; made-up ones are as long.
-        target_us: the delay from capture to ``pop`` that is aimed at; None before the first frame.
-        least_us: the target is not lower, however calm the path (pictures that are held for a latency want company).
         silence_us: after ``pop``: what was popped is so much silence, whatever its data; 0: it is sound, or nothing.
         wish_us: after ``pop``: what was popped, and what comes next, should become longer by so much, or shorter (negative).
         impatient: the wish has not been granted for a while.
@@ -97,19 +75,13 @@ class AudioJitterBuffer:
         self.counts = AudioCounts()
         self.skipped: list[OpusFrame] = []
         self.frame_us = FRAME_US
-        self.target_us: int | None = None
-        self.least_us = 0
         self.silence_us = 0
         self.wish_us = 0
         self.impatient = False
+        self._target = AudioTarget()
         self._waiting: dict[int, OpusFrame] = {}
         self._last: int | None = None  # highest sequence number that was played, lost, skipped or dropped
         self._recent: deque[int] = deque(maxlen=REMEMBERED_FRAMES)  # of those, the ones that had arrived
-        self._delays: deque[int] = deque()  # capture to first arrival; at most WINDOW_US of them
-        self._ordered: list[int] = []  # the same, the shortest first
-        self._measured = 0
-        self._reach_us = [PLAY_US, PLAY_US]  # the longest in the window before this one, and in this one
-        self._reached = 0  # pops in this window
         self._running = False
         self._clock_us = 0  # while running: capture time of the sound that is due next
         self._delay_us = 0.0  # while running: smoothed time from capture to pop
@@ -119,6 +91,20 @@ class AudioJitterBuffer:
             None  # since when the delay has been away from the target, and nothing was done
         )
         self._last_pop_us: int | None = None
+
+    @property
+    def target_us(self) -> int | None:
+        """The delay from capture to ``pop`` that is aimed at; None before the first frame."""
+        return self._target.target_us
+
+    @property
+    def least_us(self) -> int:
+        """The target is not lower, however calm the path: pictures that are held for a latency want company."""
+        return self._target.least_us
+
+    @least_us.setter
+    def least_us(self, least_us: int) -> None:
+        self._target.least_us = least_us
 
     @property
     def delay_us(self) -> int | None:
@@ -145,7 +131,7 @@ class AudioJitterBuffer:
             self.counts.duplicate += 1
             return
         self.frame_us = opus_duration_us(data)
-        self._measure(arrival_us - capture_us)
+        self._target.handle_arrival(arrival_us - capture_us, self.frame_us)
         if past:
             self.counts.late += 1
             return
@@ -174,7 +160,7 @@ class AudioJitterBuffer:
         self.silence_us = 0
         self.wish_us = 0
         if not early:
-            self._reach(ahead_us)
+            self._target.handle_pop(ahead_us)
         if self._last_pop_us is not None and now_us - self._last_pop_us > GAP_US:
             self._running = False  # nobody listened
         self._last_pop_us = now_us
@@ -232,12 +218,6 @@ class AudioJitterBuffer:
         """The data of the frame that comes next; None: it is not there, or it is a silence mark."""
         number = 0 if self._last is None else self._last + 1
         return self._waiting[number].data if self._is_sound(number) else None
-
-    def _reach(self, ahead_us: int) -> None:
-        self._reach_us[1] = max(self._reach_us[1], -(-ahead_us // PLAY_US) * PLAY_US)
-        self._reached += 1
-        if self._reached == REACH_WINDOW_POPS:
-            self._reach_us, self._reached = [self._reach_us[1], 0], 0
 
     def _start(self, now_us: int) -> bool:
         """Begin, or begin again after a gap, as soon as the oldest frame of use is due."""
@@ -363,35 +343,3 @@ class AudioJitterBuffer:
     def _pass(self, sequence_number: int) -> None:
         self._last = sequence_number
         self._recent.append(sequence_number)
-
-    # --- the target --------------------------------------------------------------------------------------------------
-
-    def _measure(self, delay_us: int) -> None:
-        delays, ordered = self._delays, self._ordered
-        if delays and abs(delay_us - delays[-1]) > CLOCK_JUMP_US:
-            delays.clear()
-            ordered.clear()
-        while len(delays) >= WINDOW_US // self.frame_us:
-            del ordered[bisect_left(ordered, delays.popleft())]
-        delays.append(delay_us)
-        insort(ordered, delay_us)
-        self._measured += 1
-        # Every tenth is enough, unless this frame would have come too late.
-        if self._measured % 10 == 0 or self.target_us is None or delay_us > self.target_us:
-            self.target_us = self._target()
-
-    def _target(self) -> int:
-        ordered = self._ordered
-        worth_us = DELAY_OF_ALL_US // len(ordered)
-        in_time_us = ordered[-1]
-        least_bad_us = in_time_us
-        for later in range(1, int(len(ordered) * LATE_MAX_SHARE)):
-            delay_us = ordered[-1 - later]
-            if delay_us + later * worth_us < least_bad_us:
-                in_time_us, least_bad_us = delay_us, delay_us + later * worth_us
-        margin_us = max(self._reach_us) + MARGIN_US
-        waiting_us = max(in_time_us - ordered[0] + margin_us, self.least_us - ordered[0])
-        if self._measured * self.frame_us < START_US:
-            waiting_us += START_MARGIN_US
-        # Two frames of the bound are left for the frame that plays and the one that arrives.
-        return ordered[0] + min(waiting_us, AUDIO_BUFFER_US - 2 * self.frame_us)

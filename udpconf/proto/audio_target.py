@@ -1,0 +1,106 @@
+"""How long after its capture sound is played: the delay and the share of frames that come later, the least bad together.
+
+Of the last ten seconds it is known how old each frame was when the first packet that carries it came. A frame in a hundred that
+is too late is worth 19 ms of delay; so where losses come in bursts, and their copies come 20 to 60 ms later, the least bad
+delay is now to be had with most of the copies, now without, and the difference is small. Each change is heard, so the delay stays
+unless another is better by what is worth it, or everything has come sooner of late: then the path has calmed.
+"""
+
+from bisect import bisect_left, bisect_right, insort
+from collections import deque
+from itertools import islice
+
+from udpconf.limits import AUDIO_BUFFER_US, MS, SECOND
+from udpconf.proto.sound_redundancy import DELAY_OF_ALL_US
+
+# Long enough for twenty bursts of five where a tenth is lost. In virtual time (20 ms, jitter of 30 ms, 10 % lost in bursts of five,
+# calls of a minute): with 5 s, and no care to stay, sound was moved by 5.7 ms in each second, now by 3.0, and is not later.
+WINDOW_US = 10 * SECOND
+# A disturbance is forgotten that soon.
+CALM_US = 5 * SECOND
+# What a change of the delay has to be worth.
+STAY_US = 6 * MS
+# In the end few are too late, and these by far; more than a tenth never are.
+LATE_MAX_SHARE = 0.1
+# Who plays takes so much at a time.
+PLAY_US = 5 * MS
+# A frame has to be there when it is popped, which is some pieces before it is heard: as many as it was lately, in one or two of
+# these windows (a minute each).
+REACH_WINDOW_POPS = 6000
+# pop() is called from a thread, which is up to 2 ms late as a rule: what is popped in time is 1 ms younger than the mean. The rest
+# is half of what the delay may be short of the target (audio_jitter.py): it rarely is.
+MARGIN_US = 2 * MS
+# Until so many frames' worth has been measured, the target is a guess.
+START_US = 1 * SECOND
+START_MARGIN_US = 10 * MS
+# Delays do not jump so far; a sender's clock that is set does, and then nothing measured before is true.
+CLOCK_JUMP_US = 1 * SECOND
+
+
+class AudioTarget:
+    """Of one stream.
+
+    Attributes:
+        target_us: the delay from capture to ``pop`` that is aimed at; None before the first frame.
+        least_us: it is not lower, however calm the path.
+    """
+
+    def __init__(self) -> None:
+        self.target_us: int | None = None
+        self.least_us = 0
+        self._delays: deque[int] = deque()  # capture to first arrival; at most WINDOW_US of them
+        self._ordered: list[int] = []  # the same, the shortest first
+        self._measured = 0
+        self._in_time_us: int | None = None  # so old frames may be
+        self._reach_us = [PLAY_US, PLAY_US]  # the longest in the window before this one, and in this one
+        self._reached = 0  # pops in this window
+
+    def handle_arrival(self, delay_us: int, frame_us: int) -> None:
+        """A frame of this length has come for the first time, so long after its capture."""
+        delays, ordered = self._delays, self._ordered
+        if delays and abs(delay_us - delays[-1]) > CLOCK_JUMP_US:
+            delays.clear()
+            ordered.clear()
+            self._in_time_us = None
+        while len(delays) >= WINDOW_US // frame_us:
+            del ordered[bisect_left(ordered, delays.popleft())]
+        delays.append(delay_us)
+        insort(ordered, delay_us)
+        self._measured += 1
+        # Every tenth is enough, unless this frame would have come too late.
+        if self._measured % 10 == 0 or self.target_us is None or delay_us > self.target_us:
+            self.target_us = self._target(frame_us)
+
+    def handle_pop(self, ahead_us: int) -> None:
+        """A frame was needed, so long before it is heard."""
+        self._reach_us[1] = max(self._reach_us[1], -(-ahead_us // PLAY_US) * PLAY_US)
+        self._reached += 1
+        if self._reached == REACH_WINDOW_POPS:
+            self._reach_us, self._reached = [self._reach_us[1], 0], 0
+
+    def _target(self, frame_us: int) -> int:
+        least_us = self._ordered[0]
+        self._in_time_us = self._least_bad_us(frame_us)
+        margin_us = max(self._reach_us) + MARGIN_US
+        waiting_us = max(self._in_time_us - least_us + margin_us, self.least_us - least_us)
+        if self._measured * frame_us < START_US:
+            waiting_us += START_MARGIN_US
+        # Two frames of the bound are left for the frame that plays and the one that arrives.
+        return least_us + min(waiting_us, AUDIO_BUFFER_US - 2 * frame_us)
+
+    def _least_bad_us(self, frame_us: int) -> int:
+        """How old frames may be that are waited for."""
+        ordered = self._ordered
+        worth_us = DELAY_OF_ALL_US // len(ordered)
+        late_max = int(len(ordered) * LATE_MAX_SHARE)
+        in_time_us = cost_us = ordered[-1]
+        for later in range(1, late_max):
+            delay_us = ordered[-1 - later]
+            if delay_us + later * worth_us < cost_us:
+                in_time_us, cost_us = delay_us, delay_us + later * worth_us
+        if self._in_time_us is not None:
+            stays_us = max(self._in_time_us, ordered[0])
+            later = len(ordered) - bisect_right(ordered, stays_us)
+            if later < max(1, late_max) and stays_us + later * worth_us - cost_us < STAY_US:
+                in_time_us = stays_us
+        return min(in_time_us, max(islice(reversed(self._delays), CALM_US // frame_us)))
