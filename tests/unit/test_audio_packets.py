@@ -8,7 +8,7 @@ from udpconf.proto.sound_redundancy import Redundancy
 from udpconf.wire.frames import AudioPacket
 
 START_US = 1_000_000
-ONE = Redundancy(1, 1)
+ONE = Redundancy((1,))
 
 
 def packets(count: int, *, first_us: int = START_US, redundancy: Redundancy = ONE) -> list[AudioPacket]:
@@ -29,20 +29,20 @@ def test_each_packet_repeats_the_frame_before() -> None:
 
 
 def test_it_repeats_as_many_as_it_is_told_that_far_apart() -> None:
-    packet = packets(20, redundancy=Redundancy(3, 2))[-1]
+    packet = packets(20, redundancy=Redundancy((2, 4, 6)))[-1]
     assert [(block.distance, block.data) for block in packet.blocks] == [
         (0, b"19"),
         (2, b"17"),
         (4, b"15"),
         (6, b"13"),
     ]
-    assert [block.distance for block in packets(4, redundancy=Redundancy(3, 2))[-1].blocks] == [0, 2]
-    assert [block.distance for block in packets(4, redundancy=Redundancy(0, 1))[-1].blocks] == [0]
+    assert [block.distance for block in packets(4, redundancy=Redundancy((2, 4, 6)))[-1].blocks] == [0, 2]
+    assert [block.distance for block in packets(4, redundancy=Redundancy(()))[-1].blocks] == [0]
 
 
 def test_copies_further_apart_bring_their_own_times() -> None:
     depacketizer = AudioDepacketizer()
-    sent = packets(8, redundancy=Redundancy(2, 3))
+    sent = packets(8, redundancy=Redundancy((3, 6)))
     hear(depacketizer, sent[0])
     told = hear(depacketizer, sent[7])
     assert [(new.sequence_number, new.capture_us, new.data) for new in told] == [

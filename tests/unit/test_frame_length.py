@@ -66,7 +66,7 @@ def test_other_lengths_are_refused(wrong_us: int) -> None:
 def test_copies_get_the_times_of_their_own_frames(frame_ms: int) -> None:
     frames = encoded(frame_ms, 0.2)
     packetizer, depacketizer = AudioPacketizer(frame_ms * MS), AudioDepacketizer()
-    packets = [packetizer.packetize(data, at_us, Redundancy(2, 2)) for data, at_us in frames]
+    packets = [packetizer.packetize(data, at_us, Redundancy((2, 4))) for data, at_us in frames]
     told = depacketizer.handle_packet(packets[6], packets[6].capture_us)
     assert [(new.capture_us, new.data) for new in told] == [(frames[n][1], frames[n][0]) for n in (2, 4, 6)]
 

@@ -1,6 +1,6 @@
 """Sound on the wire: each packet carries the newest Opus frame and copies of earlier ones (RFC 2198's idea).
 
-A copy mends a loss without a word to the sender; how many there are and how far apart: proto/sound_redundancy.py.
+A copy mends a loss without a word to the sender; how many there are and of which frames: proto/sound_redundancy.py.
 """
 
 from collections import deque
@@ -9,10 +9,12 @@ from typing import NamedTuple
 from udpconf.frames import OPUS_FRAME_US, OPUS_FRAMES_US, opus_duration_us
 from udpconf.limits import AUDIO_BUFFER_US
 from udpconf.proto.loss_runs import LossRuns
-from udpconf.proto.sound_redundancy import SPACING_MAX, Redundancy
+from udpconf.proto.sound_redundancy import WAIT_MAX_US, Redundancy
 from udpconf.proto.stats import AudioCounters
-from udpconf.wire.frames import AUDIO_COPIES_MAX, AudioBlock, AudioPacket
+from udpconf.wire.frames import AudioBlock, AudioPacket
 
+# No copy is of a frame that is older by more, however short frames are.
+DISTANCE_MAX = WAIT_MAX_US // min(OPUS_FRAMES_US)
 # Sequence numbers are remembered as far back as the jitter buffer may reach, copies included.
 REMEMBERED = 2 * AUDIO_BUFFER_US // min(OPUS_FRAMES_US)
 
@@ -24,7 +26,7 @@ class AudioPacketizer:
         self._frame_us = frame_us
         self._next_number = 0
         self._captured_us = 0
-        self._earlier: deque[bytes] = deque(maxlen=AUDIO_COPIES_MAX * SPACING_MAX)  # the newest first
+        self._earlier: deque[bytes] = deque(maxlen=DISTANCE_MAX)  # the newest first
 
     def packetize(self, data: bytes, capture_us: int, redundancy: Redundancy) -> AudioPacket:
         # After a pause the frame before is not one frame older: it would be played at the wrong moment.

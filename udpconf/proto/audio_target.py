@@ -1,7 +1,7 @@
 """How long after its capture sound is played: the delay and the share of frames that come later, the least bad together.
 
 Of the last ten seconds it is known how old each frame was when the first packet that carries it came. A frame in a hundred that
-is too late is worth 19 ms of delay; so where losses come in bursts, and their copies come 20 to 60 ms later, the least bad
+is too late is worth 25 ms of delay; so where losses come in bursts, and their copies come 20 to 50 ms later, the least bad
 delay is now to be had with most of the copies, now without, and the difference is small. Each change is heard, so the delay stays
 unless another is better by what is worth it, or everything has come sooner of late: then the path has calmed.
 """
@@ -14,7 +14,7 @@ from udpconf.limits import AUDIO_BUFFER_US, MS, SECOND
 from udpconf.proto.sound_redundancy import DELAY_OF_ALL_US
 
 # Long enough for twenty bursts of five where a tenth is lost. In virtual time (20 ms, jitter of 30 ms, 10 % lost in bursts of five,
-# calls of a minute): with 5 s, and no care to stay, sound was moved by 5.7 ms in each second, now by 3.0, and is not later.
+# calls of a minute) sound is moved by 1.4 ms in each second; with 5 s, and no care to stay, by 2.7.
 WINDOW_US = 10 * SECOND
 # A disturbance is forgotten that soon.
 CALM_US = 5 * SECOND

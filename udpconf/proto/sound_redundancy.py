@@ -1,43 +1,48 @@
-"""How many earlier frames each packet of sound repeats, and how far apart they are.
+"""How many earlier frames each packet of sound repeats, and which.
 
-A frame is in its own packet and in those 1, 2 or 3 distances later. It is lost if all of these are; where losses come in
-runs, packets that are further apart are lost together less often. In Gilbert's model (Gilbert, 1960) of a share p of losses in
-runs of b on average, a packet is lost, if the one d before it was, with the chance
+A frame is in its own packet and in up to three later ones. It is lost if all of these are; where losses come in runs, packets
+that are further apart are lost together less often. In Gilbert's model (Gilbert, 1960) of a share p of losses in runs of b on
+average, a packet is lost, if the one d before it was, with the chance
 
     p + (1 - p) r^d,    r = 1 - 1 / b - p / (1 - p) / b
 
-(the second eigenvalue of the chain's matrix). But who waits for the last of the copies hears everything later. A frame lost in
-a hundred is worth 19 ms (NetEQ's reorder optimizer says 20), and a copy is not for nothing either.
+(the second eigenvalue of the chain's matrix), whatever came before that one. But who waits for the last of the copies hears
+everything later. A frame lost in a hundred is worth 25 ms (NetEQ's reorder optimizer says 20), and a copy is not for nothing either.
 """
 
 from functools import lru_cache
+from itertools import combinations, pairwise
+from math import prod
 from typing import NamedTuple
 
 from udpconf.frames import OPUS_FRAME_US
 from udpconf.limits import MS
 from udpconf.wire.frames import AUDIO_COPIES_MAX
 
-# So much delay is as bad as all of the sound lost; a hundredth of it as one frame of a hundred. Chosen with the figures of
-# docs/sound.md: with NetEQ's 2000 sound is heard 1 ms later in bursts; with 1750 a fifth of lost packets gets two copies, not three.
-DELAY_OF_ALL_US = 1900 * MS
+# So much delay is as bad as all of the sound lost; a hundredth of it as one frame of a hundred. Chosen in
+# virtual time (docs/sound.md): with NetEQ's 2000 sound is heard as soon, and a twentieth more of it is lost in bursts.
+DELAY_OF_ALL_US = 2500 * MS
 # A copy of 40 bytes costs as much as a frame in a thousand: there are bytes enough beside pictures.
 COPY_PRICE = 0.001
-SPACING_MAX = 3
 # Who waits longer than that for a copy cannot talk any more: 150 ms from mouth to ear is where ITU-T G.114 draws the line, and
-# encoder, path, jitter and loudspeaker take the rest.
-WAIT_MAX_US = 60 * MS
+# encoder, path, jitter and loudspeaker take the rest. With 60 ms, 3.3 % are lost of 10 % in bursts of five, and it is heard 8 ms later.
+# Frames of 20 ms may be three apart, so that there can be three copies.
+WAIT_MAX_US = 50 * MS
 
 
 class Redundancy(NamedTuple):
-    """``copies`` earlier frames, of which each is ``spacing`` frames older than the next."""
+    """Which earlier frames a packet repeats.
 
-    copies: int
-    spacing: int
+    Attributes:
+        distances: by how many frames each is older than the newest, rising.
+    """
+
+    distances: tuple[int, ...]
 
     @property
-    def distances(self) -> range:
-        """How many frames older than the newest."""
-        return range(self.spacing, self.copies * self.spacing + 1, self.spacing)
+    def copies(self) -> int:
+        """Of each frame, beside the first."""
+        return len(self.distances)
 
 
 def sound_redundancy(
@@ -56,16 +61,15 @@ def sound_redundancy(
 
 @lru_cache(1024)
 def _best(loss: float, burst: float, frame_us: int, copies_max: int) -> Redundancy:
-    plans = [Redundancy(0, 1)]
-    plans += [
-        Redundancy(copies, spacing)
-        for copies in range(1, copies_max + 1)
-        for spacing in range(1, SPACING_MAX + 1)
-        if copies * spacing * frame_us <= WAIT_MAX_US
+    within = range(1, -(-WAIT_MAX_US // frame_us) + 1)
+    plans = [
+        Redundancy(distances)
+        for copies in range(copies_max + 1)
+        for distances in combinations(within, copies)
     ]
 
     def cost(plan: Redundancy) -> float:
-        waited_us = plan.copies * plan.spacing * frame_us
+        waited_us = max(plan.distances, default=0) * frame_us
         return lost_share(plan, loss, burst) + waited_us / DELAY_OF_ALL_US + plan.copies * COPY_PRICE
 
     return min(plans, key=cost)
@@ -77,5 +81,5 @@ def lost_share(plan: Redundancy, loss: float, burst: float) -> float:
         return 1.0
     burst = max(burst, 1 / (1 - loss))
     memory = 1 - 1 / burst - loss / (1 - loss) / burst
-    again = loss + (1 - loss) * memory**plan.spacing
-    return loss * again**plan.copies
+    gaps = (after - before for before, after in pairwise((0, *plan.distances)))
+    return loss * prod(loss + (1 - loss) * memory**gap for gap in gaps)

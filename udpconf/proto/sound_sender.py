@@ -28,7 +28,7 @@ BITRATE_MIN_BPS = 20_000
 # A listener hears each change of plan, as the delay follows; runs of five come so seldom that 5 s of them vary by half.
 LOSS_WINDOW_US = 20 * SECOND
 # Until it is known what comes, at least this: nearly as good as knowing, on most paths. A loss of 1 % shows in 300 packets.
-AT_FIRST = Redundancy(1, 1)
+AT_FIRST = Redundancy((1,))
 KNOWN_PACKETS = 300
 
 
