@@ -37,6 +37,7 @@ from tools.lab.runner import LAB_NET, WITH_US, last_line, make_folder  # noqa: E
 from tools.lab.speech_scores import Scores, scores  # noqa: E402
 from tools.lab.voices import RATE, Speech, speech  # noqa: E402
 from udpconf.media.opus import ENCODER_DELAY_US, FRAME_SAMPLES, OpusDecoder, OpusEncoder  # noqa: E402
+from udpconf.proto.audio_target import PLAY_US  # noqa: E402
 
 Pcm = NDArray[np.int16]
 
@@ -47,6 +48,8 @@ LINKS = {
     "10 % lost in bursts of 5": f"{JITTER} --loss 10% --burst 5",
 }
 UDP_IP_BYTES = 28
+# Blocks come every 5 ms, on a busy machine some at once.
+PAUSE_US = 50_000
 # From the first breath of the two processes to the first word, and for ICE and DTLS where a fifth is lost.
 PATIENCE_S = 60
 
@@ -221,7 +224,13 @@ def receive_udpconf(samples: int) -> tuple[float, Pcm, NDArray[np.int64]]:
     with udpconf.Server("0.0.0.0", PORT, passphrase=PASSPHRASE) as server:
         try:
             for block in server.audio():
-                times.append(now_us())
+                at_us = now_us()
+                # Nothing is handed out while there is nothing to hear: in a long burst of losses too, and that is silence.
+                paused = bool(times) and at_us - times[-1] > PAUSE_US
+                while paused and at_us - times[-1] >= 2 * PLAY_US:
+                    times.append(times[-1] + PLAY_US)
+                    blocks.append(np.zeros_like(blocks[-1]))
+                times.append(at_us)
                 blocks.append(block.pcm[:, 0])
         except Ended:
             pass

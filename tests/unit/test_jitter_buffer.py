@@ -5,10 +5,11 @@ import pytest
 from tests.pictures import picture
 from udpconf.frames import ReceivedFrame
 from udpconf.limits import FRAME_MAX_BYTES, MS, OPEN_FRAMES_MAX, SECOND, STREAM_REASSEMBLY_MAX_BYTES
+from udpconf.proto.erasure_code import ErasureCode
 from udpconf.proto.jitter_buffer import LOSSLESS_AFTER_US, OPEN_FRAMES_MIN, STALL_US, JitterBuffer
 from udpconf.proto.packetizer import packetize
 from udpconf.proto.playout import MARGIN_US
-from udpconf.proto.reassembly import ReassemblyBudget, ShardFate, StreamBudget
+from udpconf.proto.reassembly import SHARD_OBJECT_BYTES, OpenFrame, ReassemblyBudget, ShardFate, StreamBudget
 from udpconf.wire.frames import VideoShard
 
 FRAME_US = 33_333
@@ -243,7 +244,7 @@ def test_the_budget_counts_bytes_of_stream_and_server(over: int, granted: bool) 
 
 @pytest.mark.parametrize("whose", ["stream", "server"])
 def test_when_the_budget_is_full_the_oldest_frames_go_early_and_nothing_is_refused(whose: str) -> None:
-    frame_bytes = sum(len(shard.payload) for shard in shards_of(0))
+    frame_bytes = sum(len(shard.payload) + SHARD_OBJECT_BYTES for shard in shards_of(0))
     server = ReassemblyBudget(5 * frame_bytes if whose == "server" else 1 << 30)
     buffer = JitterBuffer(server, 300 * MS)  # nine of them
     if whose == "stream":
@@ -264,7 +265,7 @@ def test_when_the_budget_is_full_the_oldest_frames_go_early_and_nothing_is_refus
 
 def test_a_frame_that_fills_the_budget_alone_is_not_given_up_for_its_rest() -> None:
     shards = shards_of(0)
-    room = sum(len(shard.payload) for shard in shards[:-1])
+    room = sum(len(shard.payload) + SHARD_OBJECT_BYTES for shard in shards[:-1])
     buffer = JitterBuffer(ReassemblyBudget(room), None)
     fates = [buffer.handle_shard(ONE_WAY_US, shard, 0) for shard in shards]
     assert fates == [ShardFate.USED] * (len(shards) - 1) + [ShardFate.REFUSED]
@@ -288,6 +289,14 @@ def test_a_shard_of_another_stream_is_refused_and_mixed_up_with_nothing(buffer: 
     feed(buffer, 0)
     assert len(drain(buffer)) == 1
     assert buffer.counters.shards_refused == len(shards_of(0))
+
+
+def test_shards_of_one_byte_are_counted_with_the_memory_that_they_take() -> None:
+    server = ReassemblyBudget(10 * (1 + SHARD_OBJECT_BYTES))
+    first = shards_of(0)[0]._replace(data_shards=20, interval_count=1, payload=b"1")
+    frame, budget = OpenFrame(ErasureCode(), first, 0, 0), StreamBudget(server)
+    fates = [frame.add(first._replace(shard_index=n, first_interval=n), 0, budget) for n in range(20)]
+    assert fates == [ShardFate.USED] * 10 + [ShardFate.REFUSED] * 10
 
 
 def test_everything_taken_from_the_budget_is_given_back() -> None:

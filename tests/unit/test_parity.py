@@ -11,7 +11,7 @@ from udpconf.proto.erasure_code import ErasureCode
 from udpconf.proto.jitter_buffer import JitterBuffer
 from udpconf.proto.packetizer import packetize
 from udpconf.proto.parity import FrameParity, parity_shards
-from udpconf.proto.reassembly import OpenFrame, ReassemblyBudget, ShardFate, StreamBudget
+from udpconf.proto.reassembly import SHARD_OBJECT_BYTES, OpenFrame, ReassemblyBudget, ShardFate, StreamBudget
 from udpconf.proto.redundancy import parity_wanted
 from udpconf.wire.envelope import MalformedPacket
 from udpconf.wire.frames import (
@@ -115,7 +115,8 @@ def test_parity_is_held_within_the_streams_share_and_given_back() -> None:
     parity = parity_shards(CODE, data, range(len(data), len(data) + 3))
     for shard in data[4:] + parity:
         buffer.handle_shard(0, shard, 0)
-    assert server.used_bytes == sum(len(shard.payload) for shard in data[4:] + parity)
+    held = [len(shard.payload) + SHARD_OBJECT_BYTES for shard in data[4:] + parity]
+    assert server.used_bytes == sum(held)
     buffer.handle_timeout(10**9)
     assert server.used_bytes == 0
     assert buffer.counters.frames_with_holes == 1
@@ -128,7 +129,7 @@ def test_parity_that_was_made_up_is_computed_with_once() -> None:
     frame, fates = take(data[1:] + made_up)
     assert not frame.complete
     assert fates[-3:] == [ShardFate.USED, ShardFate.DUPLICATE, ShardFate.DUPLICATE]
-    assert frame.held_bytes == frame.coded_bytes
+    assert frame.held_bytes == frame.coded_bytes + (len(data) - 1) * SHARD_OBJECT_BYTES
 
 
 def test_parity_without_a_symbol_is_malformed() -> None:

@@ -1,6 +1,8 @@
 """Parity is bought where it saves the most picture for its bytes, and not at all where nothing is lost."""
 
 import random
+import sys
+from concurrent.futures import ThreadPoolExecutor
 from functools import cache
 from itertools import islice, pairwise, product
 from math import exp
@@ -8,6 +10,7 @@ from math import exp
 import pytest
 
 from udpconf.emulation.loss import GilbertElliott
+from udpconf.proto import redundancy
 from udpconf.proto.erasure_code import SHARDS_PER_BLOCK_MAX
 from udpconf.proto.redundancy import (
     AREA_PRICE,
@@ -257,3 +260,21 @@ def test_an_answer_is_never_less_than_what_is_missing() -> None:
     for missing, k in ((1, 1), (5, 12), (40, 100), (128, 128)):
         assert repair_count(missing, k, 0.0) == missing
         assert repair_count(missing, k, 0.3, burst=4.0) >= missing
+
+
+def test_threads_that_share_the_decisions_get_the_same_ones() -> None:
+    losses = [0.01 * 1.3**step for step in range(12)]
+
+    def decide(_: int) -> list[float]:
+        return [parity_wanted(60, loss) for loss in losses]
+
+    alone = decide(0)
+    redundancy._best.cache_clear()
+    redundancy._chances.cache_clear()
+    interval_s = sys.getswitchinterval()
+    sys.setswitchinterval(1e-6)
+    try:
+        with ThreadPoolExecutor(4) as pool:
+            assert list(pool.map(decide, range(4))) == [alone] * 4
+    finally:
+        sys.setswitchinterval(interval_s)

@@ -14,7 +14,7 @@ from udpconf.frames import ReceivedFrame
 from udpconf.limits import MS, OPEN_FRAMES_MAX, SECOND
 from udpconf.proto.erasure_code import ErasureCode
 from udpconf.proto.playout import PlayoutDelay
-from udpconf.proto.reassembly import OpenFrame, ReassemblyBudget, ShardFate, StreamBudget
+from udpconf.proto.reassembly import SHARD_OBJECT_BYTES, OpenFrame, ReassemblyBudget, ShardFate, StreamBudget
 from udpconf.proto.repair_timer import REQUESTS_AT_ONCE_MAX, UNSEEN_MAX, RepairTimer
 from udpconf.proto.rtt import RoundTrip
 from udpconf.proto.stats import VideoCounters
@@ -226,7 +226,7 @@ class JitterBuffer:
 
     def _make_bytes(self, now_us: int, newer: OpenFrame, size: int) -> bool:
         """The budget is full: an older frame than this one goes, as it stands. False: it is not, or there is none."""
-        if self._budget.has_room(size) or next(iter(self._open.values())) is newer:
+        if self._budget.has_room(size + SHARD_OBJECT_BYTES) or next(iter(self._open.values())) is newer:
             return False
         self._release_head(now_us)
         return True

@@ -18,6 +18,10 @@ from udpconf.proto.erasure_code import SHARDS_PER_BLOCK_MAX, ErasureCode
 from udpconf.proto.parity import recovered_shards
 from udpconf.wire.frames import VideoShard
 
+# What a shard takes beside its payload, as Python keeps it (measured). Without it a stream of shards of one byte, from somebody who
+# has the passphrase, would take a hundred times the bytes that are counted.
+SHARD_OBJECT_BYTES = 200
+
 
 class ShardFate(Enum):
     """What became of a shard; each is counted exactly once."""
@@ -29,7 +33,7 @@ class ShardFate(Enum):
 
 
 class ReassemblyBudget:
-    """Bytes of open frames of the whole server. Bytes are the bound, not objects."""
+    """Bytes of open frames of the whole server, of each shard its payload and SHARD_OBJECT_BYTES."""
 
     def __init__(self, limit_bytes: int = SERVER_REASSEMBLY_MAX_BYTES) -> None:
         self.limit_bytes = limit_bytes
@@ -226,7 +230,8 @@ class OpenFrame:
         block.parity[shard.shard_index] = shard
         return ShardFate.USED
 
-    def _hold(self, size: int, budget: StreamBudget) -> bool:
+    def _hold(self, payload_bytes: int, budget: StreamBudget) -> bool:
+        size = payload_bytes + SHARD_OBJECT_BYTES
         if self._shards >= SHARDS_PER_FRAME_MAX or not budget.take(size):
             return False
         self._shards += 1
@@ -236,7 +241,7 @@ class OpenFrame:
     def _recover(self, block: _Block, budget: StreamBudget) -> None:
         recovered = recovered_shards(self._code, block.data, block.parity)
         block.decoded = True
-        size = sum(len(shard.payload) for shard in block.parity.values())
+        size = sum(len(shard.payload) + SHARD_OBJECT_BYTES for shard in block.parity.values())
         self._shards -= len(block.parity)
         self.held_bytes -= size
         budget.give_back(size)

@@ -28,6 +28,7 @@ the more there are, the best is somewhere on one of these lines.
 
 from collections.abc import Iterator
 from functools import lru_cache
+from itertools import islice
 from math import exp, log
 from typing import NamedTuple
 
@@ -64,6 +65,8 @@ ROUNDS_MAX = 2
 # both bound the work.
 _NEGLIGIBLE = 1e-3
 _SPARE_MAX = 16
+# So many more packets are looked at than was asked for, and a quarter: soon it will be asked for one more.
+_AHEAD = 8
 
 
 class _Path(NamedTuple):
@@ -220,13 +223,17 @@ class _Chances:
     """The chances of losses among n packets, worked out as far as anybody asked."""
 
     def __init__(self, loss: float, burst: float) -> None:
-        self._more = loss_counts(loss, burst)
+        self._loss = loss
+        self._burst = burst
         self._by_count: list[list[float]] = []
 
     def of(self, packets: int) -> list[float]:
-        while len(self._by_count) < packets:
-            self._by_count.append(next(self._more))
-        return self._by_count[packets - 1]
+        by_count = self._by_count
+        if len(by_count) < packets:
+            # Anew, and set as a whole: the senders of one program share this, and each has a thread.
+            more = loss_counts(self._loss, self._burst)
+            by_count = self._by_count = list(islice(more, packets * 5 // 4 + _AHEAD))
+        return by_count[packets - 1]
 
 
 _chances = lru_cache(_CACHED_PATHS)(_Chances)

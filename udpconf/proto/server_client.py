@@ -63,6 +63,7 @@ class ServerClient:
     def set_audio_delay(self, delay_us: int | None) -> None:
         hold_us = 0 if delay_us is None else delay_us - LIP_SYNC_US
         self.frames.set_hold(min(max(0, hold_us), AUDIO_BUFFER_US))
+        self.touch()  # a frame may be due at once
 
     def handle_timeout(self, now_us: int, wall_us: int) -> bytes | None:
         """Run the timers; returns feedback to send when it has changed."""
