@@ -333,3 +333,19 @@ def test_the_same_seed_gives_the_same_call() -> None:
         return [(at, event.frame.encoded) for at, event in conversation.frames_due(peer.endpoint.client_id)]
 
     assert call() == call()
+
+
+def test_a_picture_that_was_held_for_its_sound_is_shown_as_soon_as_the_sound_is_heard_sooner() -> None:
+    conversation = Conversation()
+    peer = connect(conversation)
+    server, client_id = conversation.server, peer.endpoint.client_id
+    assert server is not None
+    server.set_audio_delay(SERVER_START_US + conversation.now_us, client_id, 300 * MS)
+    conversation.stream(peer, seconds=1, fps=1)
+    conversation.run(0.1)
+    assert conversation.frames_due(client_id) == []
+    let_go_us = conversation.now_us
+    server.set_audio_delay(SERVER_START_US + let_go_us, client_id, 100 * MS)
+    conversation.run(0.5)
+    ((shown_us, _),) = conversation.frames_due(client_id)
+    assert shown_us == let_go_us
