@@ -30,15 +30,23 @@ class LiveStatistics:
         title: above the table.
         columns: the table's heads.
         read: looks at the statistics; not called more often than they are shown.
+        wide: so many of the last columns are left out, one by one, where the terminal is too narrow for them.
     """
 
     def __init__(
-        self, console: Console, title: str, columns: Sequence[str], read: Callable[[], Readout]
+        self,
+        console: Console,
+        title: str,
+        columns: Sequence[str],
+        read: Callable[[], Readout],
+        *,
+        wide: int = 0,
     ) -> None:
         self._console = console
         self._title = title
         self._columns = columns
         self._read = read
+        self._wide = wide
         self._live: Any = None
         self._last_line = ""
         self._next_s = time.monotonic() + LINE_INTERVAL_S
@@ -70,7 +78,7 @@ class LiveStatistics:
             return
         self._next_s = now_s + (LINE_INTERVAL_S if self._live is None else TABLE_INTERVAL_S)
         if self._live is not None:
-            self._live.update(self._table(self._read().rows), refresh=True)
+            self._live.update(self._table(self._read().rows, self._live.console.width), refresh=True)
         elif self._console.json_lines:
             self._console.line({"event": "stats", **_rounded(self._read().fields)})
         elif self._console.level > QUIET:
@@ -79,7 +87,7 @@ class LiveStatistics:
                 self._console.say(line)
             self._last_line = line
 
-    def _table(self, rows: Sequence[Sequence[str]]) -> Any:
+    def _table(self, rows: Sequence[Sequence[str]], width: int) -> Any:
         from rich.markup import escape
         from rich.table import Table
 
@@ -91,11 +99,21 @@ class LiveStatistics:
             pad_edge=False,
             padding=(0, 1, 0, 0),
         )
-        for index, column in enumerate(self._columns):
+        shown = fitting_columns(self._columns, rows, width, self._wide)
+        for index, column in enumerate(self._columns[:shown]):
             table.add_column(column, justify="left" if index == 0 else "right", no_wrap=True)
         for row in rows:
-            table.add_row(*(escape(cell) for cell in row))
+            table.add_row(*(escape(cell) for cell in row[:shown]))
         return table
+
+
+def fitting_columns(columns: Sequence[str], rows: Sequence[Sequence[str]], width: int, wide: int) -> int:
+    """How many columns, from the first one on, fit a terminal so wide, a space between them; all but ``wide`` at least."""
+    widths = [max(map(len, cells)) + 1 for cells in zip(columns, *rows, strict=True)]
+    fitting = len(columns)
+    while fitting > len(columns) - wide and sum(widths[:fitting]) - 1 > width:
+        fitting -= 1
+    return fitting
 
 
 def _rounded(fields: dict[str, Any]) -> dict[str, Any]:

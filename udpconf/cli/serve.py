@@ -31,7 +31,7 @@ from udpconf.cli.options import (
     flag,
 )
 from udpconf.cli.secret import secret_for_serving
-from udpconf.cli.serve_table import COLUMNS, table
+from udpconf.cli.serve_table import COLUMNS, WIDE, table
 from udpconf.cli.sound import next_speaker, open_speaker, tell_speaker
 from udpconf.cli.stop import StopRequested, stop_on_terminate
 from udpconf.cli.volumes import Volumes
@@ -323,7 +323,7 @@ class _Serving:
         """Until q: keys, captions, statistics."""
         next_caption_s = 0.0
         with LiveStatistics(
-            self._console, "", COLUMNS, lambda: table(server.stats(), self._recording)
+            self._console, "", COLUMNS, lambda: table(server.stats(), self._recording), wide=len(WIDE)
         ) as live:
             while True:
                 try:
