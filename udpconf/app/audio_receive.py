@@ -286,7 +286,7 @@ class AudioReceiver:
             if now_us - self._due_us > BEHIND_MAX_US:
                 self._due_us = now_us
             while now_us >= self._due_us:
-                self._play(now_us, 0, None)
+                self._play(self._due_us, 0, None)
                 self._due_us += PLAY_US
         return now_us - self._sounded_us < REST_US
 

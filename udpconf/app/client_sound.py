@@ -20,6 +20,8 @@ from udpconf.media.time_stretch import (
     HURRIED_LIKENESS,
     LAG_MAX,
     LAG_MIN,
+    PLACE_STEP,
+    PLACES_MAX,
     Stretched,
     lengthen,
     shorten,
@@ -37,6 +39,8 @@ HEARD_BLOCKS = -(-LAG_MAX // PLAY_SAMPLES)
 LEVEL_FALL = 0.966
 # To leave out any period, so much sound is needed.
 AT_HAND_SAMPLES = LAG_MAX + FADE
+# All places to leave from that are looked at have been played by then: before, one would mostly look at the same again.
+LOOK_AGAIN_BLOCKS = PLACES_MAX * PLACE_STEP // PLAY_SAMPLES + 1
 
 
 class ClientSound:
@@ -61,6 +65,7 @@ class ClientSound:
         self._mixed_volume = 1.0
         self._rests = False  # the last that was popped was silence that the sender left out
         self._decoder: OpusDecoder | None = None  # not made until somebody wants to hear
+        self._look_again = 0  # blocks until a place to make it longer or shorter is looked for once more
         self._drift = DriftControl()
         self._undrifted_us = 0  # of what has played, not told to it yet
         self._channels = 1  # of what is played: two from the first stereo frame on
@@ -80,6 +85,7 @@ class ClientSound:
         """
         self.arrived = []
         self.level *= LEVEL_FALL
+        self._look_again -= 1
         while len(self._ready) < PLAY_SAMPLES and self._pop(now_us, ahead_us, audible=audible):
             self._follow_wish(now_us, ahead_us, audible=audible)
         if not len(self._ready):
@@ -171,6 +177,8 @@ class ClientSound:
 
     def _follow_wish(self, now_us: int, ahead_us: int, *, audible: bool) -> None:
         wish_us, hurried = self.buffer.wish_us, self.buffer.impatient
+        if self._look_again > 0:
+            return
         samples = abs(wish_us) * SAMPLE_RATE // SECOND
         if wish_us < 0:
             if samples < LAG_MIN:
@@ -183,6 +191,8 @@ class ClientSound:
         if changed.added and changed.likeness >= (HURRIED_LIKENESS if hurried else GOOD_LIKENESS):
             self._ready = changed.pcm
             self.buffer.handle_stretch(changed.added * SECOND // SAMPLE_RATE)
+        else:
+            self._look_again = LOOK_AGAIN_BLOCKS
 
     def _changed(self, *, longer: bool, samples: int) -> Stretched:
         sound = np.concatenate((*self._heard, self._ready))

@@ -49,11 +49,15 @@ class Resampler:
         self.ratio += min(max(wanted - self.ratio, -slew), slew)
         if self._converter is None:
             if self.ratio == 1.0:
-                self._passed = np.concatenate((self._passed, block[-HISTORY:]))[-HISTORY:]
+                # The block itself is kept: joining the last samples of each would cost more than all else here.
+                longer = len(block) >= HISTORY
+                self._passed = block if longer else np.concatenate((self._passed[-HISTORY:], block))
                 return block
             self._converter = samplerate.Resampler("sinc_fastest", self._channels)
             # All that has passed comes out again, some of it only with the next block.
-            self._repeated = HISTORY - len(self._converter.process(self._passed.astype(np.float32), 1.0))
+            self._repeated = HISTORY - len(
+                self._converter.process(self._passed[-HISTORY:].astype(np.float32), 1.0)
+            )
         pieces = [
             self._converter.process(block[start : start + PIECE].astype(np.float32), self.ratio)
             for start in range(0, len(block), PIECE)
