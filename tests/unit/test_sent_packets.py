@@ -51,3 +51,15 @@ def test_the_interval_is_that_of_the_last_pictures() -> None:
 def test_nothing_is_known_before_anything_was_sent() -> None:
     assert SentPackets().place(0) is None
     assert SentPackets().picture(0) is None
+
+
+def test_a_picture_s_last_packet_is_as_short_as_it_is() -> None:
+    sent = SentPackets()
+    sent.handle_sent(100, 0, [1], 700)
+    sent.handle_sent(200, 1, [2, 2, 2], [1400, 1400, 200])
+    assert sent.total_bytes == 3700
+    assert [sent.place(number) for number in (1, 2, 3)] == [
+        Place(1, 200, 2100),
+        Place(2, 200, 3500),
+        Place(3, 200, 3700),
+    ]

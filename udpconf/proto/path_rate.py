@@ -123,9 +123,16 @@ class PathRate:
     # --- inputs ---
 
     def handle_sent(
-        self, now_us: int, first_number: int, frame_ids: Sequence[int | None], size_bytes: int
+        self,
+        now_us: int,
+        first_number: int,
+        frame_ids: Sequence[int | None],
+        size_bytes: int | Sequence[int],
     ) -> None:
-        """Packets left, IP headers included, in one go: each with this picture or, None, in answer to a request."""
+        """Packets left in one go: each with this picture or, None, in answer to a request.
+
+        ``size_bytes``, IP headers included: of each, or of all if they are alike.
+        """
         self._sent.handle_sent(now_us, first_number, frame_ids, size_bytes)
 
     def handle_train(self, now_us: int, train: Train) -> None:

@@ -7,6 +7,7 @@ to the last of it that did not answer any.
 from collections import deque
 from collections.abc import Sequence
 from dataclasses import dataclass
+from itertools import accumulate
 from typing import NamedTuple
 
 from udpconf.limits import SECOND
@@ -44,8 +45,7 @@ class _Burst(NamedTuple):
     first_number: int
     packets: int
     sent_us: int
-    bytes_before: int
-    size_bytes: int
+    ends: tuple[int, ...]  # the bytes through each, of all that was sent
 
 
 class SentPackets:
@@ -61,12 +61,21 @@ class SentPackets:
         self._pictures: deque[Picture] = deque()
 
     def handle_sent(
-        self, now_us: int, first_number: int, frame_ids: Sequence[int | None], size_bytes: int
+        self,
+        now_us: int,
+        first_number: int,
+        frame_ids: Sequence[int | None],
+        size_bytes: int | Sequence[int],
     ) -> None:
-        """Packets left at once, each with a picture or, None, in answer to a request."""
+        """Packets left at once, each with a picture or, None, in answer to a request; the size of each, or of all if alike."""
         bursts, pictures = self._bursts, self._pictures
-        bursts.append(_Burst(first_number, len(frame_ids), now_us, self.total_bytes, size_bytes))
-        self.total_bytes += size_bytes
+        packets, before = len(frame_ids), self.total_bytes
+        if isinstance(size_bytes, int):
+            ends = tuple(before + size_bytes * (nth + 1) // packets for nth in range(packets))
+        else:
+            ends = tuple(accumulate(size_bytes, initial=before))[1:]
+        bursts.append(_Burst(first_number, packets, now_us, ends))
+        self.total_bytes = ends[-1]
         for number, frame_id in enumerate(frame_ids, first_number):
             if frame_id is None:
                 continue
@@ -86,8 +95,7 @@ class SentPackets:
             if nth >= 0:
                 if nth >= burst.packets:
                     return None
-                through = burst.bytes_before + burst.size_bytes * (nth + 1) // burst.packets
-                return Place(number, burst.sent_us, through)
+                return Place(number, burst.sent_us, burst.ends[nth])
         return None
 
     def picture(self, number_low32: int) -> Picture | None:

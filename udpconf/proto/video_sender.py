@@ -157,8 +157,8 @@ class VideoSender:
         self._totals.shards_sent([plaintext for _, plaintext in due])
         first_number = session.main_next
         datagrams = [session.seal(Channel.MAIN, plaintext) for _, plaintext in due]
-        size_bytes = sum(map(len, datagrams)) + IP_UDP_BYTES * len(datagrams)
-        self.path.handle_sent(now_us, first_number, [frame_id for frame_id, _ in due], size_bytes)
+        sizes = [len(datagram) + IP_UDP_BYTES for datagram in datagrams]
+        self.path.handle_sent(now_us, first_number, [frame_id for frame_id, _ in due], sizes)
         return datagrams
 
     def poll_timeout(self) -> int | None:
