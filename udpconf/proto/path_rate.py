@@ -34,6 +34,10 @@ SPREAD_MIN_US = 5 * MS
 # Of an even train, the longest gap is hardly more than the mean; a lost packet doubles one.
 GAP_RATIO_MAX = 3.0
 TRAIN_PACKETS_MIN = 3
+# So many after the first make a sample; fewer where the path is known to be narrow: a picture of 800 kbit/s at 30 a second has
+# three packets, while on a wide path with 40 ms of jitter three of so few may agree by chance.
+SAMPLE_PACKETS_MIN = 3
+SAMPLE_PACKETS_MIN_NARROW = 2
 # Of its packets, so many came and in order; where most are overtaken it is jitter that spreads them.
 IN_ORDER_MIN = 2 / 3
 # So many that differ by no more than this factor agree.
@@ -161,7 +165,9 @@ class PathRate:
         told = self._told
         since = told if told.train == first.number else _Told(first.number, first, train.first_us, 1)
         packets = train.packets - since.packets
-        if TRAIN_PACKETS_MIN <= packets <= last.number - since.last.number:
+        narrow = self.carries_bps is not None
+        least = SAMPLE_PACKETS_MIN_NARROW if narrow else SAMPLE_PACKETS_MIN
+        if least <= packets <= last.number - since.last.number:
             passed = packets / (last.number - since.last.number)
             size_bytes = (last.bytes_through - since.last.bytes_through) * passed
             sample_us = _low32(train.last_us - since.last_us)
