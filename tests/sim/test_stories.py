@@ -277,6 +277,29 @@ def test_who_mutes_himself_is_not_missed_and_is_heard_again_at_once() -> None:
     )
 
 
+@pytest.mark.parametrize(
+    ("kbps", "loss", "p95"), [(300, 0, 160), (500, 0, 190), (800, 0, 70), (500, 0.03, 90)]
+)
+def test_less_than_a_megabit_is_used_without_a_lasting_queue(kbps: int, loss: float, p95: float) -> None:
+    # Pictures of one to three packets: hardly one of them tells the path's rate.
+    narrow = LinkConditions(delay_us=20 * MS, rate_bps=kbps * 1000, queue_us=300 * MS, loss=Bernoulli(loss))
+    used_bytes = 0.7 * kbps * 1000 / 8 * 16
+    play(
+        [
+            *(Conditions(narrow), Media(kbps=3000, sound=False), Run(s=20)),
+            Check(
+                f"frames are shown within {p95:g} ms (p95)",
+                lambda call: call.latency_ms(0.95, from_s=4) <= p95,
+            ),
+            Check(
+                "nearly all of them whole", lambda call: call.whole >= (0.95 - loss) * len(call.accepted_ids)
+            ),
+            Check("the path is used", lambda call: call.bytes_sent("video") >= used_bytes),
+            it_never_reconnects,
+        ]
+    )
+
+
 # --- the stories themselves ---
 
 EVERYTHING = LinkConditions(

@@ -197,3 +197,13 @@ def test_a_train_that_took_an_hour_holds_nothing_up() -> None:
     newest = road.number - 1
     road.path.handle_train(road.now_us, Train(newest - 5, 0, newest, 3600 * SECOND, 10, 6, newest))
     assert road.path.target_bps(road.now_us) > 1e6
+
+
+def test_what_a_queue_dropped_is_not_waited_for_once_a_later_packet_shows_it() -> None:
+    path = PathRate(CEILING_KBPS)
+    path.handle_sent(0, 0, [1] * 70, 70 * PACKET_BYTES)  # as a picture that is far too large
+    path.carries_bps = 500_000.0
+    path.handle_train(300 * MS, Train(0, 0, 9, 9 * 19_200, 19_200, 10, 9))
+    assert path.queue_us(300 * MS) > SECOND
+    path.handle_totals(400 * MS, 11, 60)  # the packet that came last is no picture's
+    assert path.queue_us(400 * MS) == 0

@@ -63,3 +63,13 @@ def test_a_picture_s_last_packet_is_as_short_as_it_is() -> None:
         Place(2, 200, 3500),
         Place(3, 200, 3700),
     ]
+
+
+def test_up_to_a_packet_of_something_else_all_that_left_before_counts() -> None:
+    sent = SentPackets()
+    assert sent.bytes_through(0) == 0
+    sent.handle_sent(100, START, [1, 1], 300)
+    sent.handle_sent(200, START + 5, [2], 1000)
+    low32 = [number & 0xFFFFFFFF for number in range(START - 1, START + 8)]
+    through = [sent.bytes_through(number) for number in low32]
+    assert through == [0, 150, 300, 300, 300, 300, 1300, 1300, 1300]

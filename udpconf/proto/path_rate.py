@@ -189,9 +189,9 @@ class PathRate:
 
     def handle_totals(self, now_us: int, received: int, lost: int) -> None:
         """So many packets of the session have come, and so many not."""
-        place = self._sent.place(_low32(received + lost - 1))
-        if place is not None:
-            self._through_bytes = max(self._through_bytes, place.bytes_through)
+        # The last of them may be a PING, which shows what was lost before it.
+        through_bytes = self._sent.bytes_through(_low32(received + lost - 1))
+        self._through_bytes = max(self._through_bytes, through_bytes)
         interval_us = self._sent.picture_interval_us
         self._loss_limit.handle_totals(now_us, self._through_bytes, received, lost, interval_us)
 

@@ -98,6 +98,15 @@ class SentPackets:
                 return Place(number, burst.sent_us, burst.ends[nth])
         return None
 
+    def bytes_through(self, number_low32: int) -> int:
+        """Of all that was sent up to this packet, whatever it was sent for; 0: that is not remembered."""
+        number = self._number(number_low32)
+        for burst in reversed(self._bursts):
+            nth = number - burst.first_number
+            if nth >= 0:
+                return burst.ends[min(nth, len(burst.ends) - 1)]
+        return 0
+
     def picture(self, number_low32: int) -> Picture | None:
         """With which a packet left; one that left between two of a picture's counts as the picture's."""
         number = self._number(number_low32)
@@ -119,4 +128,4 @@ class SentPackets:
         if not self._bursts:
             return -1
         newest = self._bursts[-1].first_number + self._bursts[-1].packets - 1
-        return newest - (newest - low32 & 0xFFFFFFFF)
+        return newest + (low32 - newest + 0x80000000 & 0xFFFFFFFF) - 0x80000000

@@ -53,7 +53,7 @@ class ServerClient:
         self._feedback_at_us = now_us + FEEDBACK_INTERVAL_US
         self._reported: Feedback | None = None
         self._lost_us: int | None = None  # when packets were last missing
-        self._reported_counts = 0  # what _counts said when feedback was last due
+        self._reported_counts = (0, 0)  # what _counts said when feedback was last due
         self._recent = Recent()
 
     @property
@@ -92,8 +92,13 @@ class ServerClient:
             sound.runs,
         )
         self._reported_counts = self._counts
-        if reported and feedback[4:7] == reported[4:7] and feedback.sound_received == reported.sound_received:
-            return None  # neither video nor sound, nothing to say
+        if (
+            reported
+            and feedback[4:7] == reported[4:7]
+            and feedback.sound_received == reported.sound_received
+            and feedback.packets_lost == reported.packets_lost
+        ):
+            return None  # neither video nor sound nor losses, nothing to say
         self._reported = feedback
         train = self.trains.take()
         return encode_feedback(feedback) + (b"" if train is None else encode_train(train))
@@ -114,11 +119,15 @@ class ServerClient:
         return self._timeout_us
 
     @property
-    def _counts(self) -> int:
-        """Larger when there is something to report: packets that came, frames that were shown since, as may be much later."""
+    def _counts(self) -> tuple[int, int]:
+        """Others when there is something to report: packets that came, frames that were shown since, as may be much later.
+
+        And packets that were lost: it may be a PING that shows that a picture's last ones were, for which its sender waits.
+        """
         video = self.frames.counters
         frames = video.frames_whole + video.frames_with_holes + video.frames_skipped
-        return video.shards_received + frames + self.audio.losses.received
+        came = video.shards_received + frames + self.audio.losses.received
+        return came, self.session.packets_lost
 
     @property
     def drop_at_us(self) -> int:
