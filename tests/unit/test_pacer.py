@@ -67,3 +67,19 @@ def test_each_datagram_says_with_which_picture_it_leaves_and_answers_leave_with_
     assert pacer.poll(0) == [(None, b"!"), (7, b"a"), (7, b"b"), (8, b"c")]
     assert pacer.idle
     assert pacer.waiting_bytes == 0
+
+
+def test_a_picture_of_a_second_does_not_fill_a_queue_of_a_third_of_one() -> None:
+    pacer, path_bps = Pacer(4000), 1_000_000
+    pacer.push(0, [DATAGRAM])  # as long as nothing is known of the path
+    drain(pacer, 0)
+    pacer.set_path_rate(path_bps)
+    for start_us in (2 * SECOND, 4 * SECOND):  # the second as the first
+        pacer.push(0, [DATAGRAM] * (path_bps // 8 // len(DATAGRAM)))
+        now_us, sent_bytes, longest_us = start_us, 0, 0.0
+        while not pacer.idle:
+            sent_bytes += drain(pacer, now_us) * len(DATAGRAM)
+            longest_us = max(longest_us, sent_bytes * 8 * SECOND / path_bps - (now_us - start_us))
+            now_us = pacer.poll_timeout() or now_us
+        assert longest_us < SECOND // 8
+        assert 0.9 * SECOND < now_us - start_us < SECOND  # the path is not idle meanwhile

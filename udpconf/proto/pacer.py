@@ -2,7 +2,7 @@
 
 While nothing is known of the path, the rate is a multiple of the ceiling that the user set, fast enough that an ordinary frame
 is out in one burst, slow enough that a 4K frame does not overflow the first switch. Once the path is known to be narrow, a
-frame leaves a little faster than the path carries it: no later at the other end, in a shorter queue, and close enough
+frame begins to leave a little faster than the path carries it: no later at the other end, in a shorter queue, and close enough
 together to see the path grow (proto/path_rate.py). Bounded by bytes and by time; when full, the oldest frame that
 has not begun goes, whole: half a frame helps nobody.
 """
@@ -18,8 +18,11 @@ CEILING_MULTIPLE = 10
 RATE_MIN_BPS = 60_000_000
 # So much leaves back to back: a typical 640x360 frame, and what small kernel queues hold (chosen, not measured).
 BURST_BYTES = 32 * DATAGRAM_DEFAULT_BYTES
-# Of what the path carries.
+# Of what the path carries; but a picture's packets beyond what it carries in so long leave hardly faster than that, or those of a
+# picture a second would fill 300 ms of queue.
 PATH_MULTIPLE = 1.5
+AHEAD_US = 60 * MS
+PATH_MULTIPLE_BEYOND = 1.05
 # On a narrow path so much leaves back to back: fewer wake-ups than datagrams, and what any queue holds.
 PATH_BURST_US = 5 * MS
 PATH_BURST_MIN_BYTES = 3 * DATAGRAM_DEFAULT_BYTES
@@ -42,6 +45,8 @@ class Pacer:
         self._rate_bps = self._widest_bps = float(
             max(RATE_MIN_BPS, max_bitrate_kbps * 1000 * CEILING_MULTIPLE)
         )
+        self._ahead_bytes, self._beyond_bps = float("inf"), self._rate_bps
+        self._frame_bytes = 0  # what has left of the head frame
         self._burst_bytes = float(BURST_BYTES)
         self._frames: deque[tuple[int, deque[bytes]]] = deque()
         self._first: deque[bytes] = deque()
@@ -53,7 +58,12 @@ class Pacer:
 
     def set_path_rate(self, bps: float | None) -> None:
         """From now on: what the path carries; None: not known."""
-        rate_bps = self._widest_bps if bps is None else min(self._widest_bps, PATH_MULTIPLE * bps)
+        if bps is None or PATH_MULTIPLE * bps >= self._widest_bps:
+            rate_bps = self._beyond_bps = self._widest_bps
+            self._ahead_bytes = float("inf")
+        else:
+            rate_bps, self._beyond_bps = PATH_MULTIPLE * bps, PATH_MULTIPLE_BEYOND * bps
+            self._ahead_bytes = bps / 8 * AHEAD_US / SECOND
         if rate_bps != self._rate_bps:
             self._rate_bps = rate_bps
             burst_bytes = max(PATH_BURST_MIN_BYTES, rate_bps / 8 * PATH_BURST_US / SECOND)
@@ -83,7 +93,11 @@ class Pacer:
         self._first.clear()
         self._frames.clear()
         self._begun = False
-        self._queued_bytes = 0
+        self._queued_bytes = self._frame_bytes = 0
+
+    @property
+    def _pace_bps(self) -> float:
+        return self._rate_bps if self._frame_bytes < self._ahead_bytes else self._beyond_bps
 
     @property
     def waiting_bytes(self) -> int:
@@ -100,7 +114,7 @@ class Pacer:
             return due
         credit_bytes = self._credit_bytes
         if self._credited_us is not None:
-            earned = (now_us - self._credited_us) * self._rate_bps / (8 * SECOND)
+            earned = (now_us - self._credited_us) * self._pace_bps / (8 * SECOND)
             credit_bytes = min(self._burst_bytes, credit_bytes + earned)
         self._credited_us = now_us
         while self._first and credit_bytes > 0:
@@ -111,11 +125,13 @@ class Pacer:
             while frame and credit_bytes > 0:
                 plaintext = frame.popleft()
                 credit_bytes -= len(plaintext)
+                self._frame_bytes += len(plaintext)
                 self._queued_bytes -= len(plaintext)
                 due.append(Due(frame_id, plaintext))
             self._begun = bool(frame)
             if not frame:
                 self._frames.popleft()
+                self._frame_bytes = 0
         self._credit_bytes = credit_bytes
         return due
 
@@ -124,4 +140,4 @@ class Pacer:
         if self.idle or self._credited_us is None:
             return None
         missing = max(1.0, self._burst_bytes / 2 - self._credit_bytes)
-        return self._credited_us + int(missing * 8 * SECOND / self._rate_bps)
+        return self._credited_us + int(missing * 8 * SECOND / self._pace_bps)
