@@ -4,6 +4,7 @@ import json
 import logging
 import os
 import sys
+import threading
 import traceback
 from typing import Any
 
@@ -13,7 +14,8 @@ QUIET, NORMAL, VERBOSE, DEBUG = -1, 0, 1, 2
 
 
 class Console:
-    """The two streams, how much is said, and in which form. One a process; used from the main thread and by logging.
+    """The two streams, how much is said, and in which form. One a process; any thread may
+    speak, and no line is torn by another's.
 
     Attributes:
         json_lines: events and results are JSON objects on stdout.
@@ -23,6 +25,8 @@ class Console:
     def __init__(self) -> None:
         self.json_lines = False
         self.level = NORMAL
+        # A stream writes a text and its end of line as two things: another thread's line could come between them.
+        self._one_line = threading.Lock()
 
     def configure(self, *, json_lines: bool, quiet: bool, verbose: int) -> None:
         """Take the flags given before or after the verb; each can only add."""
@@ -69,14 +73,16 @@ class Console:
 
     def _write_stdout(self, text: str) -> None:
         try:
-            print(text, flush=True)
+            with self._one_line:
+                print(text, flush=True)
         except BrokenPipeError:
             # Whoever read it has seen enough. Python would complain once more when it flushes at the end.
             os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
             raise StopRequested("nobody reads standard output any more", 0) from None
 
     def _write_stderr(self, text: str) -> None:
-        print(text, file=sys.stderr, flush=True)
+        with self._one_line:
+            print(text, file=sys.stderr, flush=True)
 
 
 def counted(number: int, what: str) -> str:

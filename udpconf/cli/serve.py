@@ -172,12 +172,13 @@ class _Serving:
                         mux_audio=settings.mux_audio,
                     )
                 )
-                self._start(self._tell, server.events())
+                events = server.events()  # from here on none is missed
                 if settings.record is not None:
                     server.start_recording(settings.record)
                 # Before the address is given out: a speaker that was named may not be there.
                 open_speaker(server, settings.speaker, self._console)
                 self._announce(server)
+                self._start(self._tell, events)  # "listening" comes before the first that joined
                 tell_speaker(server, self._console)
                 self._open_window(server, stack)
                 self._loop(server)
