@@ -126,6 +126,18 @@ def test_who_sends_little_is_not_taken_at_his_word_by_chance(seed: int) -> None:
         assert limit.bps is None
 
 
+@pytest.mark.parametrize("seed", range(5))
+def test_nor_who_loses_so_much_that_the_limit_would_be_far_below_what_is_sent(seed: int) -> None:
+    rng = random.Random(seed)
+    limit = LossLimit(8e6)
+    for nth in range(6600):  # 4.6 Mbit/s, a fifth of it lost: ten minutes of votes
+        now_us = nth * SECOND // 11
+        limit.handle_totals(now_us, 52_000 * nth, 36 * nth, 9 * nth, 33 * MS)
+        head = rng.random() < 0.5 / 0.9
+        limit.handle_gap(now_us, 8e6, tail=not head or rng.random() < 0.2, head=head)
+        assert limit.bps is None
+
+
 def test_losses_that_are_far_apart_are_no_congestion() -> None:
     limit = LossLimit(8e6)
     for nth in range(100):
