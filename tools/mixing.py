@@ -3,8 +3,11 @@
     .venv/bin/python tools/mixing.py --clients 16 --seconds 20
     .venv/bin/python tools/mixing.py --clients 16 --seconds 60 --virtual
 
-Without --virtual four other processes have so many senders, and real datagrams come over loopback, encrypted; this one is the
-server. With it only the sound thread's work is done, in virtual time: nothing else of the machine is in the figure, and
+Without --virtual another process has so many senders, and real datagrams come over loopback, encrypted; this one is the server.
+They send speech that was encoded before, as they would on machines of their own: what encoding takes is the sender's (some 3 % of
+a core each), and on the same few cores it makes everything else slower. With --encode they encode it, in four processes.
+
+With --virtual only the sound thread's work is done, in virtual time: nothing else of the machine is in the figure, and
 cProfile can be told to look (``python -m cProfile -s tottime tools/mixing.py --virtual``).
 """
 
@@ -14,7 +17,7 @@ import subprocess
 import sys
 import threading
 import time
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
 from pathlib import Path
 
 import numpy as np
@@ -24,10 +27,15 @@ sys.path.insert(0, str(Path(__file__).resolve().parent.parent))
 import udpconf
 from tools.lab.voices import Pcm, speech
 from udpconf.app.audio_receive import AudioReceiver
+from udpconf.app.connection import Connection
+from udpconf.config import parse_target
 from udpconf.limits import MS, SECOND
-from udpconf.media.opus import FRAME_SAMPLES, OpusDecoder, OpusFramer
+from udpconf.media.opus import FRAME_SAMPLES, OpusDecoder, OpusEncoder, OpusFramer
+from udpconf.net.clock import monotonic_us
 from udpconf.proto.audio_jitter import FRAME_US
 from udpconf.proto.audio_target import PLAY_US
+from udpconf.proto.client import ClientEndpoint
+from udpconf.proto.client_config import ClientConfig
 from udpconf.proto.events import AudioReceived
 
 PASSPHRASE = "a key for the lab only"
@@ -35,7 +43,10 @@ PASSPHRASE = "a key for the lab only"
 WARM_UP_S = 6.0
 # Of the network, in virtual time: uniform, enough for the buffers to have something to do.
 JITTER_US = 10 * MS
+# Sixteen senders that encode in one interpreter wait for each other, and fall behind.
 PROCESSES = 4
+# Where nothing is lost.
+BITRATE_BPS = 64_000
 # Everybody says something else: each is so many frames ahead of the one before.
 APART = 300
 # A quiet room: nobody is truly silent (-60 dB of full scale).
@@ -51,30 +62,28 @@ def main() -> int:
     parser.add_argument(
         "--virtual", action="store_true", help="the sound thread's work alone, in virtual time"
     )
+    parser.add_argument("--encode", action="store_true", help="the senders encode what they send")
     parser.add_argument("--send-to", metavar="URL", help=argparse.SUPPRESS)  # we are one of the others
     arguments = parser.parse_args()
     if arguments.clients < 1 or arguments.seconds <= 0:
         parser.error("at least one client, and some time, are needed")
     if arguments.send_to is not None:
-        send(arguments.send_to, arguments.clients)
+        (encode_and_send if arguments.encode else send)(arguments.send_to, arguments.clients)
     elif arguments.virtual:
         in_virtual_time(arguments.clients, arguments.seconds)
     else:
-        over_loopback(arguments.clients, arguments.seconds)
+        over_loopback(arguments.clients, arguments.seconds, encode=arguments.encode)
     return 0
 
 
-def over_loopback(clients: int, seconds: float) -> None:
+def over_loopback(clients: int, seconds: float, *, encode: bool) -> None:
     with udpconf.Server(
         "127.0.0.1", port=0, audio_ports=(5556, 5655 + clients), passphrase=PASSPHRASE, max_clients=clients
     ) as server:
-        # Sixteen senders in one interpreter wait for each other, and fall behind.
-        shares_of = [len(range(first, clients, PROCESSES)) for first in range(PROCESSES)]
-        senders = [
-            subprocess.Popen([sys.executable, __file__, "--send-to", server.url, "--clients", str(share)])
-            for share in shares_of
-            if share
-        ]
+        processes = PROCESSES if encode else 1
+        shares_of = [len(range(first, clients, processes)) for first in range(processes)]
+        command = [sys.executable, __file__, "--send-to", server.url, *(["--encode"] * encode), "--clients"]
+        senders = [subprocess.Popen([*command, str(share)]) for share in shares_of if share]
         try:
             joined = sum(
                 isinstance(event, udpconf.ClientJoined)
@@ -124,26 +133,57 @@ def thread_seconds() -> dict[str, float]:
     }
 
 
+def coded_speech() -> list[bytes]:
+    """The same minute in frames of Opus."""
+    return [data for data, _ in OpusFramer(OpusEncoder(BITRATE_BPS)).push(said(), 0)]
+
+
 def send(url: str, clients: int) -> None:
     """Everybody says something else, until this process is killed."""
+    coded = coded_speech()
+    target = parse_target(url)
+    connections = []
+    for number in range(clients):
+        config = ClientConfig(PASSPHRASE, name=f"voice {number}", video=False)
+        connections.append(Connection(target.host, target.port, config))
+        connections[-1].connect(timeout=10.0)
+    for block, number, captured_us in turns(clients):
+        data = coded[(block + number * APART) % len(coded)]
+
+        def command(
+            endpoint: ClientEndpoint, now_us: int, data: bytes = data, captured_us: int = captured_us
+        ) -> None:
+            endpoint.send_audio(now_us, data, captured_us)
+
+        connections[number].post(command)
+
+
+def encode_and_send(url: str, clients: int) -> None:
+    """As ``send``, through the programming interface."""
     sound = said()
     senders = [
         udpconf.Sender(url, passphrase=PASSPHRASE, name=f"voice {n}", video=False) for n in range(clients)
     ]
-    start_us = time.monotonic_ns() // 1000
-    block = 0
-    while True:
-        # Spread over the 10 ms, as those of different machines are.
-        for number, sender in enumerate(senders):
-            first_us = start_us + block * FRAME_US + number * FRAME_US // clients
-            time.sleep(max(0, first_us + FRAME_US - time.monotonic_ns() // 1000) / 1e6)
-            place = (block + number * APART) * FRAME_SAMPLES % len(sound)
-            sender.send_audio(sound[place : place + FRAME_SAMPLES], first_us)
-        block += 1
+    for block, number, captured_us in turns(clients):
+        place = (block + number * APART) * FRAME_SAMPLES % len(sound)
+        senders[number].send_audio(sound[place : place + FRAME_SAMPLES], captured_us)
+
+
+def turns(clients: int) -> Iterator[tuple[int, int, int]]:
+    """Whose frame is next, for ever: its number, the client's, and when it was captured, which has just ended.
+
+    Spread over the 10 ms, as those of different machines are.
+    """
+    start_us = monotonic_us()
+    for block in itertools.count():
+        for number in range(clients):
+            captured_us = start_us + block * FRAME_US + number * FRAME_US // clients
+            time.sleep(max(0, captured_us + FRAME_US - monotonic_us()) / 1e6)
+            yield block, number, captured_us
 
 
 def in_virtual_time(clients: int, seconds: float) -> None:
-    coded = [data for data, _ in OpusFramer().push(said(), 0)]
+    coded = coded_speech()
     receiver = AudioReceiver(clock=lambda: 0)
     heard = receiver.subscribe()
     for number in range(clients):
