@@ -76,6 +76,13 @@ def assert_conserved(buffer: AudioJitterBuffer) -> None:
     assert counts.pushed == ends + waiting, counts
 
 
+@pytest.mark.parametrize("ppm", [-200, 0, 200])
+def test_what_clocks_do_to_the_delay_is_told_from_what_is_done_here(ppm: int) -> None:
+    buffer = listen(20, jitter_us=30 * MS, loss=0.1, drift_ppm=ppm).buffer
+    assert buffer.counts.lengthened_us + buffer.counts.shortened_us > 0 or buffer.counts.lost > 0
+    assert abs(buffer.carried_us - 20 * ppm) < 1 * MS
+
+
 def test_on_a_steady_path_the_buffer_adds_little_and_loses_nothing() -> None:
     run = listen(30)
     delays = run.delays_us()

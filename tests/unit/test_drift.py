@@ -1,5 +1,7 @@
 """Two clocks that differ are found out, and the delay rests; nobody hears the pitch change."""
 
+import math
+
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
@@ -47,6 +49,24 @@ def test_clocks_that_agree_are_left_alone() -> None:
     course = play(control.update, 600, skew_ppm=0)
     assert control.ratio == 1.0
     assert (course.most_faster, course.most_slower) == (0, 0)
+
+
+@pytest.mark.parametrize("astray_us", [-5 * MS, 2.5 * MS, 5 * MS])
+def test_a_delay_that_the_clocks_did_not_carry_away_is_left_alone(astray_us: float) -> None:
+    control = DriftControl()
+    for block in range(6_000):
+        assert control.update(astray_us, 0.3 * MS * (-1) ** block) == 1.0
+
+
+@pytest.mark.parametrize("ppm", [-40, 40])
+def test_what_the_clocks_carry_away_in_minutes_is_followed(ppm: int) -> None:
+    control = DriftControl()
+    ratio = 1.0
+    for block in range(12_000):
+        carried_us = block * ppm / 100
+        # 2.5 ms are made good at once now and then.
+        ratio = control.update(math.fmod(carried_us, 2_500), carried_us)
+    assert (ratio - 1) * ppm < 0
 
 
 def test_a_target_that_jumps_is_followed_and_not_taken_for_a_clock() -> None:

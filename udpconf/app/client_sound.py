@@ -163,14 +163,13 @@ class ClientSound:
         return np.zeros((samples, self._channels), np.int16)
 
     def _follow_drift(self, played_us: int) -> None:
-        # A delay that is far off is for stretching to mend, and says nothing of clocks: two that agree need no resampler, which
-        # takes three times as long as decoding.
+        # A delay that is far off is for stretching to mend, and says nothing of clocks.
         astray_us = self.buffer.astray_us
         self._undrifted_us += played_us
         while self._undrifted_us >= BLOCK_US:
             self._undrifted_us -= BLOCK_US
             if self._drift.ratio != 1 or abs(astray_us) <= LEARN_WITHIN_US:
-                self._resampler.wanted = self._drift.update(astray_us)
+                self._resampler.wanted = self._drift.update(astray_us, self.buffer.carried_us)
 
     def _duration_us(self, frame: OpusFrame) -> int:
         return self.buffer.frame_us if frame.data is None else frame.duration_us

@@ -69,6 +69,7 @@ class AudioJitterBuffer:
         silence_us: after ``pop``: what was popped is so much silence, whatever its data; 0: it is sound, or nothing.
         wish_us: after ``pop``: what was popped, and what comes next, should become longer by so much, or shorter (negative).
         impatient: the wish has not been granted for a while.
+        carried_us: so much longer has the delay become, all in all, without anything being done here: what clocks that differ do.
     """
 
     def __init__(self) -> None:
@@ -78,6 +79,7 @@ class AudioJitterBuffer:
         self.silence_us = 0
         self.wish_us = 0
         self.impatient = False
+        self.carried_us = 0.0
         self._target = AudioTarget()
         self._waiting: dict[int, OpusFrame] = {}
         self._last: int | None = None  # highest sequence number that was played, lost, skipped or dropped
@@ -285,7 +287,9 @@ class AudioJitterBuffer:
             self._clock_us = frame.capture_us
             if delay_us < self.target_us - max(RAISE_US, self.frame_us // 2):
                 return self._stretch()
-        self._delay_us += (delay_us - self._delay_us) * DELAY_SMOOTHING
+        carried_us = (delay_us - self._delay_us) * DELAY_SMOOTHING
+        self._delay_us += carried_us
+        self.carried_us += carried_us
         if self._delay_us - self.target_us > HURRY_US and self._is_sound(sequence_number + 1):
             self._skip(sequence_number)
             self._delay_us -= frame.duration_us

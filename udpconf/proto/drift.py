@@ -4,8 +4,8 @@ The loudspeaker's clock and the microphone's differ by some 10 to 200 millionths
 (PI) finds the difference out once and plays with it from then on: the delay rests. One without (scrcpy's: on at 4 ms,
 off at 1 ms, corrected over 4 s) swings for ever, by 3 ms, three times a minute. tools/drift.py plays both for a day.
 
-As long as the delay keeps within 2 ms of its target by itself, the ratio is exactly 1: two programs on one computer
-never need a resampler.
+As long as the delay keeps within 2 ms of its target by itself, or it is not the clocks that carry it away, the ratio is exactly 1:
+two programs on one computer never need a resampler, which takes three times as long as decoding.
 """
 
 from udpconf.limits import MS, SECOND
@@ -15,6 +15,10 @@ BLOCK_US = 10 * MS
 # The delay has to be away from the target by this, on average, before anything is done for the first time. Half of
 # scrcpy's threshold, as this is most of what the delay ever strays.
 START_US = 2 * MS
+# The delay is away from a target that has moved as well, until a place is found to make the sound longer or shorter. So the clocks
+# have to have carried it there, by so much in the last minute or so, which 17 millionths do. Each second a sixtieth is forgotten.
+CARRIED_US = 1 * MS
+CARRIED_FORGET_S = 60
 # pop() is called up to 2 ms early or late: averaged over 1 s that is 0.1 ms.
 SMOOTHING = BLOCK_US / SECOND
 # What is away is made good in 14 s, and what would remain for ever is learned in twice that (critically damped: the
@@ -42,6 +46,7 @@ class DriftControl:
         self.ratio = 1.0
         self._running = False
         self._astray_us = 0.0  # smoothed
+        self._carried_us = self._carried_before_us = 0.0
         self._learned = 0.0  # seconds by which the delay would grow in one second
 
     @property
@@ -49,13 +54,23 @@ class DriftControl:
         """By how many millionths the sender's clock is thought to run faster than the player's."""
         return self._learned * 1e6
 
-    def update(self, astray_us: float) -> float:
+    def update(self, astray_us: float, carried_us: float | None = None) -> float:
         """Take by how much the delay is longer (positive) or shorter than its target, and give the ratio.
 
         To be called once for every 10 ms that play, made-up sound left out; no need to smooth what it is given.
+
+        Args:
+            astray_us: more than the target by so much, microseconds.
+            carried_us: so much longer has the delay become by itself since the beginning; None: whatever it is away from the target.
         """
         self._astray_us += (astray_us - self._astray_us) * SMOOTHING
         if not self._running:
+            if carried_us is not None:
+                self._carried_us *= 1 - BLOCK_US / (CARRIED_FORGET_S * SECOND)
+                self._carried_us += carried_us - self._carried_before_us
+                self._carried_before_us = carried_us
+                if self._carried_us * (1 if self._astray_us > 0 else -1) < CARRIED_US:
+                    return self.ratio
             if abs(self._astray_us) < START_US:
                 return self.ratio
             self._running = True
