@@ -26,7 +26,8 @@ class Echo:
         self.peer: Address | None = None
         self.threads: set[int] = set()
 
-    def handle_datagram(self, now_us: int, path: int, address: Address, data: bytes) -> None:
+    def handle_datagram(self, now_us: int, path: int, address: Address, data: bytes, came_us: int) -> None:
+        assert came_us <= now_us
         self.threads.add(threading.get_ident())
         self.peer = address
         if data == b"stumble":
@@ -150,6 +151,36 @@ def test_a_handler_may_add_and_remove_sockets(running: Running) -> None:
     assert running.ask(b"main still works") == b"main still works"
     again = UdpSocket.listen("127.0.0.1", port)  # free again, now that the network thread has looked
     again.close()
+    running.close()
+
+
+def test_what_is_to_be_fetched_waits_for_who_fetches_and_for_nobody_else(running: Running) -> None:
+    second = UdpSocket.listen("127.0.0.1", 0)
+    port = second.port
+    running.network.call(lambda echo, now_us: running.network.add_socket(port, second, fetched=True))
+    running.peer.sendto(b"nobody fetches", ("127.0.0.1", port))
+    assert running.peer.recv(2048) == b"nobody fetches"
+    running.network.fetch()
+    assert running.ask(b"the network thread waits anew") == b"the network thread waits anew"
+    running.echo.threads.clear()
+    running.peer.sendto(b"here", ("127.0.0.1", port))
+    running.network.fetch()
+    assert running.events[-1] == f"{port} here"
+    assert running.echo.threads == {threading.get_ident()}
+    running.network.stop_fetching()
+    running.peer.sendto(b"there", ("127.0.0.1", port))
+    running.wait_for(lambda: f"{port} there" in running.events)
+    running.network.call(lambda echo, now_us: running.network.remove_socket(port))
+    running.network.fetch()
+    running.close()
+
+
+def test_who_no_longer_fetches_is_not_waited_for(running: Running) -> None:
+    second = UdpSocket.listen("127.0.0.1", 0)
+    running.network.call(lambda echo, now_us: running.network.add_socket(second.port, second, fetched=True))
+    running.network.fetch()
+    running.peer.sendto(b"left alone", ("127.0.0.1", second.port))
+    running.wait_for(lambda: f"{second.port} left alone" in running.events)
     running.close()
 
 

@@ -31,7 +31,7 @@ def test_a_server_that_answers_slowly_is_not_given_up_for_the_next_address(one_w
             if to_server:
                 server.handle_datagram(now_us, MAIN_PATH, ADDRESS, data)
             else:
-                driven.handle_datagram(now_us, MAIN_PATH, ADDRESS, data)
+                driven.handle_datagram(now_us, MAIN_PATH, ADDRESS, data, now_us)
         under_way = [one for one in under_way if one[0] > now_us]
         for endpoint in (driven, server):
             at_us = endpoint.poll_timeout()

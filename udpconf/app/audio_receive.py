@@ -1,6 +1,6 @@
 """The sound of all clients: from datagrams to the loudspeaker, to whoever iterates, and to the recorder.
 
-network thread ─► handle() ─[bounded]─► a jitter buffer for each client ─► Opus ─► mixer ─► speaker's ring
+datagrams ─► handle() ─[bounded]─► a jitter buffer for each client ─► Opus ─► mixer ─► speaker's ring
                                                    └─► recorder (not decoded)       └─► subscribers [bounded]
 
 One thread wakes at most 200 times a second for all clients together, and not at all while nobody sends sound or
@@ -78,15 +78,25 @@ class Loudspeaker(Protocol):
 class AudioReceiver:
     """Plays, hands out and passes on the sound of all clients.
 
+    Args:
+        clock: microseconds, as the events have them.
+        fetch: has ``handle`` called with what has come: before each turn, or once in 50 ms where a loudspeaker hangs.
+        rest: nothing will be fetched until ``handle`` is called again.
+
     Attributes:
         muted: the loudspeaker is silent; subscribers and the recorder still get everything. Set it from any thread.
         overflowed: datagrams that were dropped because our thread did not keep up.
     """
 
-    def __init__(self, clock: Callable[[], int] = monotonic_us) -> None:
+    def __init__(
+        self,
+        clock: Callable[[], int] = monotonic_us,
+        fetch: Callable[[], None] = lambda: None,
+        rest: Callable[[], None] = lambda: None,
+    ) -> None:
         self.muted = False
         self.overflowed = 0
-        self._clock = clock
+        self._clock, self._fetch, self._rest = clock, fetch, rest
         self._changing = (
             threading.Lock()
         )  # the three below; each is replaced as a whole and read without the lock
@@ -160,7 +170,7 @@ class AudioReceiver:
             self._clients = {key: client for key, client in self._clients.items() if key != client_id}
 
     def handle(self, event: AudioReceived) -> None:
-        """Take a frame, from the network thread: never blocks."""
+        """Take a frame, from whoever drives the core: never blocks."""
         client = self._clients.get(event.client_id)
         if client is None or not self._wanted:
             return
@@ -246,11 +256,15 @@ class AudioReceiver:
             ):  # looked at after the flag fell, or a stop could be slept through
                 self._work.wait()
             self.begin(self._clock())
-            while not self._stopping and self.turn(self._clock()):
+            while not self._stopping:
+                self._fetch()
+                if not self.turn(self._clock()):
+                    break
                 # A speaker that takes something wakes us; if it does not, the clock does.
                 wait_us = max(self._due_us, self._taken_us + STALL_US if self._speaker else 0) - self._clock()
                 self._wake.wait(max(0, wait_us) / SECOND)
                 self._wake.clear()
+            self._rest()
 
     def begin(self, now_us: int) -> None:
         """After a rest: the ring gets its fill of silence, so that sound does not have to be fetched early for it."""

@@ -201,7 +201,7 @@ class _DrivenClient:
     def closed(self) -> bool:
         return self.endpoint.state in ("closed", "failed")
 
-    def handle_datagram(self, now_us: int, path: int, address: Address, data: bytes) -> None:
+    def handle_datagram(self, now_us: int, path: int, address: Address, data: bytes, came_us: int) -> None:
         self._unanswered = 0
         self.endpoint.handle_datagram(now_us, path, data)
 

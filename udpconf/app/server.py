@@ -120,7 +120,6 @@ class Server:
         self._frames = FrameHub()
         self._events = EventHub()
         self._decoders: dict[str, StreamDecoder] = {}  # written by the network thread
-        self._sound = AudioReceiver()
         self._changing = threading.Lock()  # the two below
         self._speaker: Speaker | None = None
         self._recording: RoomRecording | None = None
@@ -130,6 +129,7 @@ class Server:
         self._network: NetworkThread[ServerEndpoint, core.ServerEvent] = NetworkThread(
             self._endpoint, self._on_event, f"udpconf network on {main.port}"
         )
+        self._sound = AudioReceiver(fetch=self._network.fetch, rest=self._network.stop_fetching)
         self._network.add_socket(core.MAIN_PATH, main)
         self._sound.start()
         self._network.start()
@@ -361,7 +361,7 @@ class Server:
             case core.AudioPortWanted():
                 audio_socket = self._audio_ports.open()
                 if audio_socket is not None:
-                    self._network.add_socket(audio_socket.port, audio_socket)
+                    self._network.add_socket(audio_socket.port, audio_socket, fetched=True)
                 port = audio_socket.port if audio_socket is not None else 0
                 self._endpoint.audio_port_opened(monotonic_us(), event.session_id, port)
             case core.AudioPortReleased():

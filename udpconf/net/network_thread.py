@@ -6,8 +6,12 @@
 There is no tick: the core names the time of its next deed. Another thread that has something to say drives the core
 itself when it is free, and sends what comes of it: a frame then leaves from the thread that encoded it. On a busy machine
 that saves a wake-up of 0.1 to 5 ms (the latter is CPython's switch interval) and the processor time of a thread switch.
-Only when the core is busy, or its next deed moved closer, is the network thread woken, once. An error of ours in here is
-logged once for each place in the code and counted; the session goes on.
+Only when the core is busy, or its next deed moved closer, is the network thread woken, once.
+
+Sound comes in small packets, a hundred a second from everybody, and is looked at every 5 ms. Who looks fetches it (``fetch``),
+and the network thread is not woken for each: a wake-up takes as long as five packets.
+
+An error of ours in here is logged once for each place in the code and counted; the session goes on.
 """
 
 import contextlib
@@ -19,11 +23,12 @@ import threading
 import time
 from collections import Counter, deque
 from collections.abc import Callable, Sequence
-from typing import Any, Generic, Protocol, TypeVar
+from typing import Any, Generic, TypeVar
 
 from udpconf.net.clock import monotonic_us
+from udpconf.net.endpoint import Endpoint
 from udpconf.net.udp_socket import UdpSocket
-from udpconf.proto.events import Address, Transmit
+from udpconf.proto.events import Address
 
 log = logging.getLogger("udpconf.net")
 
@@ -33,29 +38,15 @@ _FLUSH_US = 300_000
 _COMMANDS_MAX = 256
 # An error outside the handling of one input may come again at once; it must not become a busy loop.
 _STUMBLE_S = 0.01
+# Who fetched so lately will soon fetch again: so long the network thread leaves what waits for it alone.
+_FETCH_AGAIN_US = 100_000
+# What the core is busy with takes less, mostly; what was not fetched is so the next time.
+_FETCH_WAIT_S = 0.002
 # select() holds no descriptor above 1023. poll() does, but rounds the wait up to a millisecond, which a pacer feels.
 _SELECT_FD_MAX = 1000
 
 
-EventT = TypeVar("EventT", covariant=True)  # noqa: PLC0105 - one name in all three protocols reads better
 CommandResult = TypeVar("CommandResult")
-
-
-class Endpoint(Protocol[EventT]):
-    """A protocol core: inputs with the time, outputs until None. Client and server both."""
-
-    @property
-    def closed(self) -> bool: ...
-    @property
-    def has_output(self) -> bool: ...
-    def handle_datagram(self, now_us: int, path: int, address: Address, data: bytes) -> None: ...
-    def handle_timeout(self, now_us: int) -> None: ...
-    def close(self, now_us: int) -> None: ...
-    def poll_event(self) -> EventT | None: ...
-    def poll_transmit(self) -> Transmit | None: ...
-    def poll_timeout(self) -> int | None: ...
-
-
 E = TypeVar("E")  # the endpoint's events
 P = TypeVar("P", bound=Endpoint[Any])  # the endpoint itself
 Command = Callable[[P, int], object]
@@ -64,9 +55,9 @@ Command = Callable[[P, int], object]
 class NetworkThread(Generic[P, E]):
     """Runs one endpoint on a set of sockets, each under a path number that the endpoint knows.
 
-    Whoever drives the core holds ``_driving``: mostly the network thread, sometimes one that posts. ``on_event`` is called
-    by the driver and must never block. It may call the endpoint (``endpoint`` is its own object), ``add_socket`` and
-    ``remove_socket``. All others may only call ``post``, ``call`` and ``close``.
+    Whoever drives the core holds ``_driving``: mostly the network thread, sometimes one that posts or fetches. ``on_event`` is
+    called by the driver and must never block. It may call the endpoint (``endpoint`` is its own object), ``add_socket`` and
+    ``remove_socket``. All others may only call ``post``, ``call``, ``fetch``, ``stop_fetching`` and ``close``.
 
     Attributes:
         counters: errors of our own by place, ``no_path`` for datagrams without a socket.
@@ -91,6 +82,8 @@ class NetworkThread(Generic[P, E]):
         self._wake_receive.setblocking(False)
         self._wake_send.setblocking(False)
         self._fds: list[int] = [self._wake_receive.fileno()]
+        self._fetched_fds: list[int] = []
+        self._fetched_until_us = 0  # until then they are left to whoever fetches
         self._closing_until_us: int | None = None
         self._core_us = 0  # the time the core was told last
         self._strict = os.environ.get("UDPCONF_STRICT") == "1"
@@ -116,9 +109,7 @@ class NetworkThread(Generic[P, E]):
         if self._thread.is_alive() and self._driving.acquire(blocking=False):
             try:
                 self._run_commands()
-                due_us = self._due_us()
-                late = self._waiting_until_us
-                moved = self._sockets_changed or (due_us is not None and (late is None or due_us < late))
+                moved = self._has_moved()
             except Exception as error:  # noqa: BLE001 - strict mode only; the network thread hands it over
                 self.failure, moved = error, True
             finally:
@@ -126,12 +117,7 @@ class NetworkThread(Generic[P, E]):
             # One that was posted while we held the lock found it taken, and rang.
             if not moved and not self._is_over():
                 return True
-        # The flag falls before the commands are taken, so a command is either seen now or wakes the thread again; many
-        # commands posted in one go cost one wake-up.
-        if not self._wake_asked:
-            self._wake_asked = True
-            with contextlib.suppress(OSError):  # full: it will wake anyway; closed: nobody listens any more
-                self._wake_send.send(b"\0")
+        self._ring()
         return True
 
     def call(self, command: Callable[[P, int], CommandResult], timeout: float = 1.0) -> CommandResult | None:
@@ -162,18 +148,47 @@ class NetworkThread(Generic[P, E]):
             failure, self.failure = self.failure, None
             raise failure
 
+    def fetch(self) -> None:
+        """Handle here and now what waits on the sockets that were added to be fetched; for a while nobody else does."""
+        if not self._fetched_fds or not self._driving.acquire(timeout=_FETCH_WAIT_S):
+            return
+        try:
+            self._fetched_until_us = monotonic_us() + _FETCH_AGAIN_US
+            self._receive(_readable(self._fetched_fds, 0))
+            moved = self._has_moved()
+        except Exception as error:  # noqa: BLE001 - strict mode only; the network thread hands it over
+            self.failure, moved = error, True
+        finally:
+            self._driving.release()
+        if moved:
+            self._ring()
+
+    def stop_fetching(self) -> None:
+        """Leave all sockets to the network thread again."""
+        self._fetched_until_us = 0
+        self._ring()
+
     @property
     def alive(self) -> bool:
         return self._thread.is_alive()
 
     # --- from whoever drives the core, or before the thread runs ------------------------------------------------------------------
 
-    def add_socket(self, path: int, udp_socket: UdpSocket, peer: Address | None = None) -> None:
-        """Listen on a socket; one that has the path number is closed. ``peer``: where datagrams without address go."""
+    def add_socket(
+        self, path: int, udp_socket: UdpSocket, peer: Address | None = None, *, fetched: bool = False
+    ) -> None:
+        """Listen on a socket; one that has the path number is closed.
+
+        Args:
+            path: what the endpoint calls it.
+            udp_socket: ours from now on.
+            peer: where datagrams without address go.
+            fetched: its datagrams wait for ``fetch``, as long as that is called.
+        """
         self.remove_socket(path)
         self._paths[path] = udp_socket
         self._path_of_fd[udp_socket.fd] = path
-        self._fds.append(udp_socket.fd)
+        (self._fetched_fds if fetched else self._fds).append(udp_socket.fd)
         self._sockets_changed = True
         if peer is not None:
             self._peers[path] = peer
@@ -188,7 +203,9 @@ class NetworkThread(Generic[P, E]):
         if udp_socket is not None:
             self.counters.update(udp_socket.counters)
             del self._path_of_fd[udp_socket.fd]
-            self._fds.remove(udp_socket.fd)
+            for fds in (self._fds, self._fetched_fds):
+                if udp_socket.fd in fds:
+                    fds.remove(udp_socket.fd)
             self._sockets_changed = True  # the kernel keeps a socket for as long as somebody waits on it
             udp_socket.close()
 
@@ -224,20 +241,26 @@ class NetworkThread(Generic[P, E]):
                 self._close_sockets()
 
     def _turn(self) -> None:
-        due_us = self._waiting_until_us
+        due_us, now_us = self._waiting_until_us, monotonic_us()
+        fds, fetched_until_us = self._fds, self._fetched_until_us
+        if self._fetched_fds and now_us >= fetched_until_us:
+            fds = fds + self._fetched_fds
+        elif self._fetched_fds:
+            due_us = fetched_until_us if due_us is None else min(due_us, fetched_until_us)
         try:
-            ready = _readable(self._fds, None if due_us is None else max(due_us - monotonic_us(), 0))
+            ready = _readable(fds, None if due_us is None else max(due_us - now_us, 0))
         except (OSError, ValueError):
             ready = ()  # a socket was closed by the one who drove while we waited
         with self._driving:
             if not ready:
                 # Woken by the time, perhaps late: what came meanwhile came before what the core does now.
                 ready = _readable(self._fds, 0)
-            self._handle(ready)
+            self._receive(ready)
+            self._handle_time()
             self._sockets_changed = False
             self._waiting_until_us = self._due_us()
 
-    def _handle(self, ready: Sequence[int]) -> None:
+    def _receive(self, ready: Sequence[int]) -> None:
         core = self._core
         wake_fd = self._wake_receive.fileno()
         for fd in ready:
@@ -248,14 +271,17 @@ class NetworkThread(Generic[P, E]):
                 self._wake_asked = False
             elif path is not None:  # else a handler closed it a moment ago
                 for came_us, data, address in self._paths[path].receive_batch():
-                    # The core learns when it came, not when we got round to it; but for the core time never goes back.
+                    # The core learns when it came, not when we got round to it; but for its clocks time never goes back.
                     self._core_us = max(self._core_us, came_us)
                     try:
-                        core.handle_datagram(self._core_us, path, address, data)
+                        core.handle_datagram(self._core_us, path, address, data, came_us)
                     except Exception as error:  # noqa: BLE001
                         self._survive(error)
                     if core.has_output:  # most datagrams bring nothing about
                         self._drain()
+
+    def _handle_time(self) -> None:
+        core = self._core
         self._run_commands()
         due_us = core.poll_timeout()
         if due_us is not None:
@@ -266,6 +292,20 @@ class NetworkThread(Generic[P, E]):
                 except Exception as error:  # noqa: BLE001
                     self._survive(error)
                 self._drain()
+
+    def _has_moved(self) -> bool:
+        """What the network thread waits for is not what it should wait for any more."""
+        due_us, waits_until_us = self._due_us(), self._waiting_until_us
+        sooner = due_us is not None and (waits_until_us is None or due_us < waits_until_us)
+        return self._sockets_changed or sooner
+
+    def _ring(self) -> None:
+        # The flag falls before the commands are taken, so a command is either seen now or wakes the thread again; many
+        # commands posted in one go cost one wake-up.
+        if not self._wake_asked:
+            self._wake_asked = True
+            with contextlib.suppress(OSError):  # full: it will wake anyway; closed: nobody listens any more
+                self._wake_send.send(b"\0")
 
     def _due_us(self) -> int | None:
         due_us = self._core.poll_timeout()

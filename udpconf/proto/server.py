@@ -104,6 +104,7 @@ class ServerEndpoint:
         )  # drained after every input: never longer than one input makes it
         self._events: deque[ServerEvent] = deque()
         self._close_at_us: int | None = None
+        self._timeout_us: int | None = None  # what poll_timeout said, until a client's next timer changes
 
     # --- commands ---
 
@@ -130,12 +131,14 @@ class ServerEndpoint:
         client = self._by_id.get(client_id)
         if client is not None:
             client.set_audio_delay(delay_us)
+            self._timeout_us = None
 
     def close(self, now_us: int) -> None:
         """Say goodbye to everybody; ``closed`` when all have acknowledged, or soon after."""
         if self._close_at_us is not None:
             return
         self._close_at_us = now_us + CLOSE_US
+        self._timeout_us = None
         for client in list(self._clients.values()):
             client.session.send_control(now_us, ControlKind.BYE, encode_bye(Bye(SERVER_ENDS)))
             self._flush(client)
@@ -143,7 +146,10 @@ class ServerEndpoint:
 
     # --- inputs ---
 
-    def handle_datagram(self, now_us: int, path: int, address: Address, data: bytes) -> None:
+    def handle_datagram(
+        self, now_us: int, path: int, address: Address, data: bytes, came_us: int | None = None
+    ) -> None:
+        """Take what came from the address on the path; ``came_us``: earlier than now, as it waited for somebody to look."""
         self._now_us = now_us
         if not data or len(data) > DATAGRAM_MAX_BYTES:
             self.refused["length"] += 1
@@ -191,6 +197,11 @@ class ServerEndpoint:
             self._listener.take(client.session_id)
             self._clients[client.session_id] = client
             client.session.handle_timeout(now_us, now_us + self._wall_offset_us)
+        if len(frames) == 1 and type(frames[0]) is AudioPacket and not new:
+            self._handle_sound(now_us if came_us is None else came_us, client, frames[0])
+            if client.sound_came():
+                self._timeout_us = None
+            return
         quiet = not new
         for frame in frames:
             if type(frame) is not VideoShard:
@@ -205,7 +216,7 @@ class ServerEndpoint:
                 if frame.shard_index < frame.data_shards or not frame.answers_repair:
                     client.trains.handle_packet(now_us, main.highest, frame.frame_id)
         if quiet and frames and not client.frames.due and client.trains.urgent is None:
-            client.touch()  # nothing comes of most shards but another time
+            self._touch(client)  # nothing comes of most shards but another time
         else:
             self._flush(client)
         if self._close_at_us is not None:
@@ -241,12 +252,14 @@ class ServerEndpoint:
     def poll_timeout(self) -> int | None:
         if self.closed:
             return None
-        soonest_us = self._close_at_us
-        for client in self._clients.values():
-            at_us = client.poll_timeout()
-            if soonest_us is None or at_us < soonest_us:
-                soonest_us = at_us
-        return soonest_us
+        if self._timeout_us is None:
+            soonest_us = self._close_at_us
+            for client in self._clients.values():
+                at_us = client.poll_timeout()
+                if soonest_us is None or at_us < soonest_us:
+                    soonest_us = at_us
+            self._timeout_us = soonest_us
+        return self._timeout_us
 
     def stats(self, now_us: int) -> dict[str, ClientStats]:
         """A snapshot of every client, by client id."""
@@ -268,19 +281,7 @@ class ServerEndpoint:
         self, now_us: int, client: ServerClient, path: int, address: Address, frame: Frame
     ) -> None:
         if isinstance(frame, AudioPacket):
-            if client.sends_audio and client.client_id is not None:
-                capture_us = client.session.capture_us(frame.capture_us, now_us)
-                for new in client.audio.handle_packet(frame, capture_us):
-                    self._events.append(
-                        AudioReceived(
-                            client.client_id,
-                            new.sequence_number,
-                            new.capture_us,
-                            new.data,
-                            now_us,
-                            new.copy,
-                        )
-                    )
+            self._handle_sound(now_us, client, frame)
         elif isinstance(frame, Control):
             try:
                 self._handle_control(now_us, client, frame)
@@ -291,6 +292,14 @@ class ServerEndpoint:
             client.audio_address = address
             bound = client.session.seal(Channel.AUDIO, encode_audio_bound(AudioBound(frame.token)))
             self._transmits.append(Transmit(path, address, bound))
+
+    def _handle_sound(self, came_us: int, client: ServerClient, packet: AudioPacket) -> None:
+        client_id = client.client_id
+        if not client.sends_audio or client_id is None:
+            return
+        capture_us = client.session.capture_us(packet.capture_us, came_us)
+        for number, own_us, data, copy in client.audio.handle_packet(packet, capture_us):
+            self._events.append(AudioReceived(client_id, number, own_us, data, came_us, copy))
 
     def _handle_control(self, now_us: int, client: ServerClient, control: Control) -> None:
         if control.kind == ControlKind.CONFIRM and not client.confirmed:
@@ -357,6 +366,7 @@ class ServerEndpoint:
 
     def _remove(self, client: ServerClient, reason: str) -> None:
         client.frames.close()
+        self._timeout_us = None
         del self._clients[client.session_id]
         if client.client_id is not None and self._by_id.get(client.client_id) is client:
             del self._by_id[client.client_id]
@@ -382,9 +392,13 @@ class ServerEndpoint:
             self._transmit(client, Channel.MAIN, b"".join(told) + train_told)
         while (plaintext := client.session.poll_plaintext()) is not None:
             self._transmit(client, Channel.MAIN, plaintext)
-        client.touch()
+        self._touch(client)
         if client.leaving is not None and client.frames.idle:
             self._remove(client, client.leaving)
+
+    def _touch(self, client: ServerClient) -> None:
+        client.touch()
+        self._timeout_us = None
 
     def _look_closed(self) -> None:
         if self._close_at_us is not None and (

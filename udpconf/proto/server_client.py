@@ -107,6 +107,13 @@ class ServerClient:
         """Something happened: the next timer is to be worked out again."""
         self._timeout_us = None
 
+    def sound_came(self) -> bool:
+        """A packet of sound came, of which nothing is to be done but feedback; whether the next timer may have moved closer."""
+        if self._timeout_us is not None and self._timeout_us <= self._feedback_at_us:
+            return False
+        self.touch()
+        return True
+
     def poll_timeout(self) -> int:
         """When ``handle_timeout`` is next due, or the client is to be dropped."""
         if self._timeout_us is None:

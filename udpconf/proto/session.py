@@ -26,6 +26,7 @@ from udpconf.wire.envelope import (
 from udpconf.wire.frames import (
     PADDING,
     AudioBind,
+    AudioPacket,
     Control,
     ControlAck,
     Frame,
@@ -50,6 +51,8 @@ QUIET_US = 500_000
 QUIET_PING_INTERVAL_US = 100_000
 # A round trip of some seconds' worth.
 UNANSWERED_PINGS_MAX = 32
+# Frames that are none of the session's business.
+_MEDIA = (VideoShard, AudioPacket)
 # Replies to pings wait here; the peer asks once a second, so a longer queue would be its fault.
 OUTBOX_MAX = 64
 
@@ -154,8 +157,8 @@ class Session:
         except MalformedPacket:
             counters.packets_malformed += 1
             return []
-        if frames and type(frames[0]) is VideoShard:
-            return frames  # which is alone in its packet
+        if len(frames) == 1 and type(frames[0]) in _MEDIA:
+            return frames  # as most are
         passed_on: list[Frame] = []
         # At most one answer of each kind to a packet: full of pings, one packet could set off four times its size.
         ping: Ping | None = None
