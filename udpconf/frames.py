@@ -131,15 +131,22 @@ OPUS_FRAMES_US = (5_000, 10_000, 20_000)
 OPUS_FRAME_US = 10_000
 
 
+def _opus_duration_us(first_byte: int) -> int:
+    if first_byte < 0x80 or first_byte & 3:
+        return OPUS_FRAME_US
+    duration_us = 2_500 << (first_byte >> 3 & 3)
+    return duration_us if duration_us in OPUS_FRAMES_US else OPUS_FRAME_US
+
+
+_OPUS_DURATIONS_US = tuple(map(_opus_duration_us, range(256)))  # asked for six times a frame
+
+
 def opus_duration_us(data: bytes) -> int:
     """How long the sound of an Opus packet is, by its first byte (RFC 6716, section 3.1), if it is one CELT frame of our lengths.
 
     Anything else counts 10 ms, which the decoder finds to be true or puts made-up sound in its place.
     """
-    if not data or data[0] < 0x80 or data[0] & 3:
-        return OPUS_FRAME_US
-    duration_us = 2_500 << (data[0] >> 3 & 3)
-    return duration_us if duration_us in OPUS_FRAMES_US else OPUS_FRAME_US
+    return _OPUS_DURATIONS_US[data[0]] if data else OPUS_FRAME_US
 
 
 def silence_mark(data: bytes) -> bytes:

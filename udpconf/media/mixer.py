@@ -39,12 +39,16 @@ class Mixer:
             return np.asarray(alone, np.int16)
         total: Samples = np.sum(blocks, axis=0, dtype=np.float32)
         peak = peak_of(total)
-        wanted = min(1.0, self._gain * RELEASE_PER_BLOCK, CEILING / peak if peak else 1.0)
-        gain: Samples = np.full((len(total), 1), wanted, np.float32)
-        ramp = min(ATTACK_SAMPLES, len(total))
-        gain[:ramp, 0] = np.linspace(self._gain, wanted, ramp, dtype=np.float32)
-        self._gain = wanted
-        mixed: Pcm = np.rint(_bend(total * gain)).astype(np.int16)
+        before, self._gain = (
+            self._gain,
+            min(1.0, self._gain * RELEASE_PER_BLOCK, CEILING / peak if peak else 1.0),
+        )
+        if before != 1.0 or self._gain != 1.0:  # else nothing is too loud
+            gain: Samples = np.full((len(total), 1), self._gain, np.float32)
+            ramp = min(ATTACK_SAMPLES, len(total))
+            gain[:ramp, 0] = np.linspace(before, self._gain, ramp, dtype=np.float32)
+            total = _bend(total * gain)
+        mixed: Pcm = np.rint(total).astype(np.int16)
         return mixed
 
 
@@ -96,6 +100,7 @@ def _bend(samples: Samples) -> Samples:
 
 
 def peak_of(block: Pcm | Samples) -> float:
-    """The largest magnitude."""
-    # Not abs(): the absolute value of -32768 does not fit into int16.
-    return max(float(block.max()), -float(block.min()))
+    """The largest magnitude of [n, channels] with at least one sample."""
+    # Not abs(): the absolute value of -32768 does not fit into int16. And max() takes twice as long as argmax() for 10 ms.
+    flat = block.ravel()
+    return max(float(flat[flat.argmax()]), -float(flat[flat.argmin()]))

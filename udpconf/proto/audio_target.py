@@ -96,6 +96,8 @@ class AudioTarget:
         in_time_us = cost_us = ordered[-1]
         for later in range(1, late_max):
             delay_us = ordered[-1 - later]
+            if ordered[0] + later * worth_us >= cost_us:
+                break  # however soon the others come
             if delay_us + later * worth_us < cost_us:
                 in_time_us, cost_us = delay_us, delay_us + later * worth_us
         if self._in_time_us is not None:
