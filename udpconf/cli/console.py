@@ -25,8 +25,9 @@ class Console:
     def __init__(self) -> None:
         self.json_lines = False
         self.level = NORMAL
-        # A stream writes a text and its end of line as two things: another thread's line could come between them.
-        self._one_line = threading.Lock()
+        # A stream writes a text and its end of line as two things: another thread's line could come between them. Each stream has
+        # a lock of its own: who no longer reads our results does not keep anybody from hearing of it.
+        self._results, self._words = threading.Lock(), threading.Lock()
 
     def configure(self, *, json_lines: bool, quiet: bool, verbose: int) -> None:
         """Take the flags given before or after the verb; each can only add."""
@@ -73,7 +74,7 @@ class Console:
 
     def _write_stdout(self, text: str) -> None:
         try:
-            with self._one_line:
+            with self._results:
                 print(text, flush=True)
         except BrokenPipeError:
             # Whoever read it has seen enough. Python would complain once more when it flushes at the end.
@@ -81,7 +82,7 @@ class Console:
             raise StopRequested("nobody reads standard output any more", 0) from None
 
     def _write_stderr(self, text: str) -> None:
-        with self._one_line:
+        with self._words:
             print(text, file=sys.stderr, flush=True)
 
 
