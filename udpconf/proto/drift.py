@@ -5,7 +5,8 @@ The loudspeaker's clock and the microphone's differ by some 10 to 200 millionths
 off at 1 ms, corrected over 4 s) swings for ever, by 3 ms, three times a minute. tools/drift.py plays both for a day.
 
 As long as the delay keeps within 2 ms of its target by itself, or it is not the clocks that carry it away, the ratio is exactly 1:
-two programs on one computer never need a resampler, which takes three times as long as decoding.
+two programs on one computer never need a resampler, which takes three times as long as decoding. Clocks that differ by less than 17
+millionths are left to what makes sound longer or shorter now and then (audio_jitter.py).
 """
 
 from udpconf.limits import MS, SECOND
@@ -18,6 +19,8 @@ START_US = 2 * MS
 # The delay is away from a target that has moved as well, until a place is found to make the sound longer or shorter. So the clocks
 # have to have carried it there, by so much in the last minute or so, which 17 millionths do. Each second a sixtieth is forgotten.
 CARRIED_US = 1 * MS
+# Then less will do to begin: at 2 ms the buffer has the sound made longer, and so the delay hardly ever is 2 ms too short for long.
+START_CARRIED_US = 1 * MS
 CARRIED_FORGET_S = 60
 # pop() is called up to 2 ms early or late: averaged over 1 s that is 0.1 ms.
 SMOOTHING = BLOCK_US / SECOND
@@ -71,7 +74,7 @@ class DriftControl:
                 self._carried_before_us = carried_us
                 if self._carried_us * (1 if self._astray_us > 0 else -1) < CARRIED_US:
                     return self.ratio
-            if abs(self._astray_us) < START_US:
+            if abs(self._astray_us) < (START_US if carried_us is None else START_CARRIED_US):
                 return self.ratio
             self._running = True
         astray_s = self._astray_us / SECOND
