@@ -175,6 +175,45 @@ def test_what_is_to_be_fetched_waits_for_who_fetches_and_for_nobody_else(running
     running.close()
 
 
+def test_the_last_socket_may_go_while_somebody_waits_to_fetch(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(network_thread, "_FETCH_WAIT_S", 5.0)
+    running = Running(monkeypatch, strict=False)
+    second = UdpSocket.listen("127.0.0.1", 0)
+    port = second.port
+    running.network.call(lambda echo, now_us: running.network.add_socket(port, second, fetched=True))
+    fetches = threading.Thread(target=running.network.fetch)
+
+    def leave(echo: Echo, now_us: int) -> None:
+        fetches.start()
+        running.network.remove_socket(port)
+
+    running.network.call(leave)
+    fetches.join(5)
+    assert running.ask(b"still here") == b"still here"
+    assert not running.network.counters
+    running.close()
+
+
+def test_an_error_of_ours_in_another_thread_that_drives_does_not_end_the_network_thread(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    running = Running(monkeypatch, strict=False)
+    second = UdpSocket.listen("127.0.0.1", 0)
+    running.network.call(lambda echo, now_us: running.network.add_socket(second.port, second, fetched=True))
+
+    def broken(fds: list[int], wait_us: int | None) -> list[int]:
+        raise ValueError("an error of ours")
+
+    with monkeypatch.context() as broken_for_now:
+        running.network.fetch()
+        assert running.ask(b"waits anew") == b"waits anew"
+        broken_for_now.setattr(network_thread, "_readable", broken)
+        running.network.fetch()
+    assert running.ask(b"still here") == b"still here"
+    assert any("ValueError" in key for key in running.network.counters)
+    running.close()
+
+
 def test_who_no_longer_fetches_is_not_waited_for(running: Running) -> None:
     second = UdpSocket.listen("127.0.0.1", 0)
     running.network.call(lambda echo, now_us: running.network.add_socket(second.port, second, fetched=True))

@@ -1,6 +1,7 @@
 """From datagrams to the loudspeaker in virtual time, with a loudspeaker that takes 10 ms whenever it is told to."""
 
 import threading
+from collections import deque
 from collections.abc import Callable
 from dataclasses import replace
 
@@ -404,15 +405,28 @@ def test_a_stop_between_two_looks_of_the_thread_is_not_slept_through() -> None:
     ends[0].join()
 
 
-def test_the_thread_plays_what_arrives() -> None:
-    receiver = AudioReceiver()
+def test_the_thread_plays_what_arrives_and_fetches_until_it_rests() -> None:
+    waiting: deque[AudioReceived] = deque()
+    rests = threading.Event()
+
+    def fetch() -> None:
+        rests.clear()
+        while waiting:
+            receiver.handle(waiting.popleft())
+
+    receiver = AudioReceiver(fetch=fetch, rest=rests.set)
     receiver.add_client("voice")
     queue = receiver.subscribe("voice")
     receiver.start()
     data = OpusEncoder().encode(np.zeros(FRAME_SAMPLES, np.int16))
     now_us = receiver._clock()
-    for number in range(10):
-        capture_us = now_us - 200 * MS + number * FRAME_US
-        receiver.handle(AudioReceived("voice", number, capture_us, data, now_us, copy=False))
-    assert queue.get(5) is not None
+    first, *others = (
+        AudioReceived("voice", number, now_us - 200 * MS + number * FRAME_US, data, now_us, copy=False)
+        for number in range(10)
+    )
+    waiting.extend(others)
+    receiver.handle(first)
+    for _ in range(20):
+        assert queue.get(5) is not None
+    assert rests.wait(5)
     receiver.stop()

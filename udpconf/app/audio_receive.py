@@ -40,7 +40,7 @@ STALL_US = 50 * MS
 BEHIND_MAX_US = 100 * MS
 # After so long without sound the thread sleeps until the next packet.
 REST_US = 1 * SECOND
-# Datagrams between the network thread and ours, normally one or two: 16 for each of 256 clients. The oldest goes.
+# Datagrams between whoever drives the core and our turn, normally one or two: 16 for each of 256 clients. The oldest goes.
 INBOX_MAX = 4096
 # 1 s of sound for whoever iterates; the oldest goes.
 SUBSCRIPTION_BLOCKS = SECOND // PLAY_US

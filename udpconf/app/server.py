@@ -111,7 +111,7 @@ class Server:
         self.host, self.port, self.passphrase = host, main.port, passphrase
         self.url = format_join_url(outward_host(host), main.port, passphrase)
         self._audio_ports = AudioPorts(main.host, low, high)
-        # Written by the network thread, each replaced or read in one step.
+        # Written by whoever drives the core, each replaced or read in one step.
         self._clients: dict[str, ClientInfo] = {}
         self._joined: dict[str, core.ClientJoined] = {}
         # From capture to decoded, of the last frame; written by decode threads.
@@ -119,7 +119,7 @@ class Server:
         self._lips_synced_us: dict[str, int] = {}
         self._frames = FrameHub()
         self._events = EventHub()
-        self._decoders: dict[str, StreamDecoder] = {}  # written by the network thread
+        self._decoders: dict[str, StreamDecoder] = {}  # written by whoever drives the core
         self._changing = threading.Lock()  # the two below
         self._speaker: Speaker | None = None
         self._recording: RoomRecording | None = None
@@ -338,7 +338,7 @@ class Server:
             self._events.close([ClientLeft(client, SERVER_ENDS) for client in self._clients.values()])
             self._clients.clear()
 
-    # --- in the network thread, never blocking -----------------------------------------------------------------------
+    # --- in the thread that drives the core, never blocking ----------------------------------------------------------
 
     def _on_event(self, event: core.ServerEvent) -> None:
         match event:

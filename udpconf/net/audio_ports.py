@@ -5,7 +5,7 @@ from udpconf.net.udp_socket import UdpSocket
 
 
 class AudioPorts:
-    """Opens the next free port of a range, skipping those that others have. Used by the network thread only."""
+    """Opens the next free port of a range, skipping those that others have. Used by whoever drives the core only."""
 
     def __init__(self, host: str, first: int, last: int) -> None:
         self._host = host

@@ -110,8 +110,8 @@ class NetworkThread(Generic[P, E]):
             try:
                 self._run_commands()
                 moved = self._has_moved()
-            except Exception as error:  # noqa: BLE001 - strict mode only; the network thread hands it over
-                self.failure, moved = error, True
+            except Exception as error:  # noqa: BLE001
+                moved = self._survive_elsewhere(error)
             finally:
                 self._driving.release()
             # One that was posted while we held the lock found it taken, and rang.
@@ -154,10 +154,11 @@ class NetworkThread(Generic[P, E]):
             return
         try:
             self._fetched_until_us = monotonic_us() + _FETCH_AGAIN_US
-            self._receive(_readable(self._fetched_fds, 0))
+            if self._fetched_fds:  # still: who drove before us may have closed the last of them
+                self._receive(_readable(self._fetched_fds, 0))
             moved = self._has_moved()
-        except Exception as error:  # noqa: BLE001 - strict mode only; the network thread hands it over
-            self.failure, moved = error, True
+        except Exception as error:  # noqa: BLE001
+            moved = self._survive_elsewhere(error)
         finally:
             self._driving.release()
         if moved:
@@ -359,6 +360,14 @@ class NetworkThread(Generic[P, E]):
                 key,
                 exc_info=error,
             )
+
+    def _survive_elsewhere(self, error: Exception) -> bool:
+        """The same in another thread that drives the core; in strict mode the network thread ends by it. It is to look anew."""
+        if self._strict:
+            self.failure = error
+        else:
+            self._survive(error)
+        return True
 
     def _begin_close(self, now_us: int) -> None:
         if self._closing_until_us is None:

@@ -151,6 +151,7 @@ class ServerEndpoint:
     ) -> None:
         """Take what came from the address on the path; ``came_us``: earlier than now, as it waited for somebody to look."""
         self._now_us = now_us
+        came_us = now_us if came_us is None else came_us
         if not data or len(data) > DATAGRAM_MAX_BYTES:
             self.refused["length"] += 1
             return
@@ -198,14 +199,14 @@ class ServerEndpoint:
             self._clients[client.session_id] = client
             client.session.handle_timeout(now_us, now_us + self._wall_offset_us)
         if len(frames) == 1 and type(frames[0]) is AudioPacket and not new:
-            self._handle_sound(now_us if came_us is None else came_us, client, frames[0])
+            self._handle_sound(came_us, client, frames[0])
             if client.sound_came():
                 self._timeout_us = None
             return
         quiet = not new
         for frame in frames:
             if type(frame) is not VideoShard:
-                self._handle_frame(now_us, client, path, address, frame)
+                self._handle_frame(now_us, came_us, client, path, address, frame)
                 quiet = False
             elif client.sends_video:
                 main = client.session.main
@@ -278,10 +279,16 @@ class ServerEndpoint:
         return all(self._now_us - c.session.last_heard_us < SILENT_US for c in self._clients.values())
 
     def _handle_frame(
-        self, now_us: int, client: ServerClient, path: int, address: Address, frame: Frame
+        self,
+        now_us: int,
+        came_us: int,
+        client: ServerClient,
+        path: int,
+        address: Address,
+        frame: Frame,
     ) -> None:
         if isinstance(frame, AudioPacket):
-            self._handle_sound(now_us, client, frame)
+            self._handle_sound(came_us, client, frame)
         elif isinstance(frame, Control):
             try:
                 self._handle_control(now_us, client, frame)
