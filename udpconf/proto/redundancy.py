@@ -34,10 +34,10 @@ from typing import NamedTuple
 
 from udpconf.proto.erasure_code import SHARDS_PER_BLOCK_MAX
 
-# What an overhead x = f / k costs where parity has to do it all, in shares of the picture: AREA_PRICE * x^2.3. Chosen so that
-# thirteen data shards get 1.2 of parity at 2 % of independent loss, two at 5 %, five at 20 %, and 2.1 at 10 % in runs of five.
-AREA_PRICE = 0.51
-AREA_PRICE_POWER = 2.3
+# What an overhead x = f / k costs where parity has to do it all, in shares of the picture: AREA_PRICE * x^2.25. Chosen so that
+# thirteen data shards get 1.2 of parity at 2 % of independent loss, two at 5 %, five at 20 %, and 2.2 at 10 % in runs of five.
+AREA_PRICE = 0.47
+AREA_PRICE_POWER = 2.25
 # The same where there is time to ask.
 PRICE = 0.10
 PRICE_RISE = 1.5
