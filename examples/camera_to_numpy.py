@@ -5,7 +5,7 @@ from contextlib import suppress
 import udpconf
 
 with suppress(KeyboardInterrupt), udpconf.Server(port=5000) as server:
-    print(f"Send with:  udpconf send --camera 0 '{server.url}'")
+    print(f"Send with:  udpconf send --camera 0 '{server.url}'", flush=True)
     for frame in server.frames():
         height, width = frame.image.shape[:2]
         print(

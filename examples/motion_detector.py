@@ -11,7 +11,7 @@ background: dict[str, cv2.BackgroundSubtractorMOG2] = defaultdict(
     lambda: cv2.createBackgroundSubtractorMOG2(history=100)
 )
 with suppress(KeyboardInterrupt), udpconf.Server(port=5000) as server:
-    print(f"Send with:  udpconf send --camera 0 '{server.url}'")
+    print(f"Send with:  udpconf send --camera 0 '{server.url}'", flush=True)
     for frame in server.frames():
         moving = cv2.medianBlur(background[frame.client.id].apply(frame.image), 5)
         for contour in cv2.findContours(moving, cv2.RETR_EXTERNAL, cv2.CHAIN_APPROX_SIMPLE)[0]:

@@ -211,6 +211,8 @@ def figures(
 
 
 def orchestrate(args: argparse.Namespace) -> None:
+    if not args.clip.is_file():
+        sys.exit(f"measure: there is no film at {args.clip}; tools/get_media.py fetches the usual one.")
     pictures = clip_pictures(args.clip)
     args.quality = args.quality or quality_for(pictures, args.kbps)
     programs = ["udpconf"] if args.no_imagezmq else ["udpconf", "imagezmq"]
