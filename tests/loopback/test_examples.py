@@ -60,7 +60,7 @@ def test_the_camera_example_prints_what_it_sees(
 ) -> None:
     printed: list[str] = []
 
-    def say(line: str, *more: str) -> None:
+    def say(line: str, *more: str, flush: bool = False) -> None:
         printed.append(line)
         if len(printed) > FRAMES:
             assert stage.server is not None
