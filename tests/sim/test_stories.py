@@ -209,7 +209,7 @@ STORIES: dict[str, list[Step]] = {
         # begins elsewhere and moves.
         *(Conditions("clean-lan"), CALL, Run(s=1), Conditions("wifi-bursts"), Run(s=12)),
         # The picture keeps step with its sound, which waits for copies here when most of them make it worth while: of eight seeds
-        # the middle of a call is at 18 to 46 ms.
+        # the middle of a call is at 18 to 47 ms.
         *(late(50, 150), fresh(0.95), picture_freezes_for(250), silent_for(250), concealed(0.08)),
         Check("few frames are lost altogether", lambda call: call.skipped <= 15),
         it_never_reconnects,
