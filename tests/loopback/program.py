@@ -99,6 +99,7 @@ class Program:
         code = self.process.wait(TIMEOUT_S)
         for thread in self._threads:
             thread.join()
+        print(*self.errors, sep="\n")  # shown where a test fails by the code
         return code
 
     def _read(self) -> None:

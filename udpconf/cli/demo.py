@@ -26,7 +26,7 @@ from udpconf.cli.options import (
     source_of,
 )
 from udpconf.cli.sound import open_speaker
-from udpconf.cli.stop import StopRequested, stop_on_terminate
+from udpconf.cli.stop import StopRequested, check_stop, stop_on_terminate
 from udpconf.cli.window import require_display
 
 if TYPE_CHECKING:
@@ -230,6 +230,7 @@ class _Demo:
                 if error is not None:
                     raise error
             self._quit.wait(LOOK_INTERVAL_S)
+            check_stop()
             self._look(server)
 
     def _look(self, server: "Server") -> None:

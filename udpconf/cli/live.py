@@ -8,6 +8,7 @@ from types import TracebackType
 from typing import Any, NamedTuple, Self
 
 from udpconf.cli.console import QUIET, Console
+from udpconf.cli.stop import check_stop
 
 # Fast enough to look alive, slow enough to be read.
 TABLE_INTERVAL_S = 0.25
@@ -72,7 +73,12 @@ class LiveStatistics:
             self._live.stop()
 
     def tick(self) -> None:
-        """Show the statistics if it is time to; cheap otherwise."""
+        """Show the statistics if it is time to; cheap otherwise.
+
+        Raises:
+            StopRequested: somebody wants the program to end, and that went astray.
+        """
+        check_stop()
         now_s = time.monotonic()
         if now_s < self._next_s:
             return

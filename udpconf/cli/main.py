@@ -9,7 +9,7 @@ import typer
 from udpconf.cli import demo, devices, doctor, proxy, send, serve
 from udpconf.cli.console import Console
 from udpconf.cli.options import JsonLines, Quiet, Verbose, Version
-from udpconf.cli.stop import StopRequested, stop_on_interrupt
+from udpconf.cli.stop import StopRequested, requested, stop_on_interrupt
 from udpconf.errors import UdpconfError
 
 app = typer.Typer(
@@ -58,12 +58,14 @@ def _run() -> int:
         console.error(str(error), error.exit_code)
         return error.exit_code
     except Exception as error:  # noqa: BLE001  (the last stop: said in a sentence, shown in full under -vv)
+        asked = requested()
+        exit_code = 1 if asked is None else asked.exit_code
         console.error(
             f"Unexpected {type(error).__name__}: {error}. That is a mistake in udpconf; the same command with -vv "
             "shows where.",
-            1,
+            exit_code,
         )
-        return 1
+        return exit_code
     return 0
 
 

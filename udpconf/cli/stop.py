@@ -1,4 +1,10 @@
-"""Ctrl-C and SIGTERM as one exception that unwinds the program in order; the second one ends it at once."""
+"""Ctrl-C and SIGTERM as one exception that unwinds the program in order; the second one ends it at once.
+
+An exception that may come between any two instructions is the only one that ends a wait in somebody else's code, and it
+can go astray there: Python drops what is raised while an object is finalized (a module's lock, after an import), and a
+condition variable that loses its lock in between complains of that instead. So who waits in a loop asks ``check_stop`` too,
+and an error after a stop was asked for counts as that stop.
+"""
 
 import os
 import signal
@@ -37,7 +43,24 @@ def _stop(number: int, _frame: FrameType | None) -> None:
             return
         os._exit(128 + number)
     _requested = (number, now_s)
-    raise StopRequested("Ctrl-C", INTERRUPTED) if number == signal.SIGINT else StopRequested("SIGTERM", 0)
+    check_stop()
+
+
+def requested() -> StopRequested | None:
+    """What was asked for, whether it has been heard or not; None while the program may go on."""
+    if _requested is None:
+        return None
+    return (
+        StopRequested("Ctrl-C", INTERRUPTED)
+        if _requested[0] == signal.SIGINT
+        else StopRequested("SIGTERM", 0)
+    )
+
+
+def check_stop() -> None:
+    """Raise again what a signal asked for, should it have gone astray. For loops of the main thread, before they unwind."""
+    if (stop := requested()) is not None:
+        raise stop
 
 
 def stop_on_interrupt() -> None:
