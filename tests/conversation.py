@@ -29,8 +29,9 @@ from udpconf.proto.events import (
     ServerEvent,
     VideoFrameDue,
 )
-from udpconf.proto.server import ServerConfig, ServerEndpoint
+from udpconf.proto.server import ServerEndpoint
 from udpconf.proto.server_client import ServerClient
+from udpconf.proto.server_config import ServerConfig
 from udpconf.wire.envelope import PROTECTED_BIT, TAG_BYTES
 
 SERVER_START_US = 7_000 * SECOND

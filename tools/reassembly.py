@@ -21,7 +21,8 @@ from udpconf.limits import MS, SECOND
 from udpconf.proto.client import ClientEndpoint
 from udpconf.proto.client_config import ClientConfig
 from udpconf.proto.events import MAIN_PATH, Address, VideoFrameDue
-from udpconf.proto.server import ServerConfig, ServerEndpoint
+from udpconf.proto.server import ServerEndpoint
+from udpconf.proto.server_config import ServerConfig
 
 PASSPHRASE = "five words make a key"
 ADDRESS: Address = ("10.0.0.2", 40_000)

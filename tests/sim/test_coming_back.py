@@ -6,7 +6,7 @@ from udpconf.emulation.loss import Bernoulli
 from udpconf.limits import MS, SECOND
 from udpconf.proto.client_config import ClientConfig
 from udpconf.proto.events import Connected, Disconnected
-from udpconf.proto.server import ServerConfig
+from udpconf.proto.server_config import ServerConfig
 from udpconf.wire.envelope import HEADER_BYTES
 from udpconf.wire.frames import PONG
 from udpconf.wire.handshake import ACCEPT

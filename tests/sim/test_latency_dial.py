@@ -8,7 +8,7 @@ from udpconf.emulation.loss import loss_model
 from udpconf.limits import MS
 from udpconf.proto.client_config import ClientConfig
 from udpconf.proto.events import LatencyChanged
-from udpconf.proto.server import ServerConfig
+from udpconf.proto.server_config import ServerConfig
 
 WAY = LinkConditions(delay_us=20 * MS)
 PASSPHRASE = "five words make a key"

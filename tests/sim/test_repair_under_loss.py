@@ -9,7 +9,7 @@ from udpconf.emulation.link import LinkConditions
 from udpconf.emulation.loss import loss_model
 from udpconf.limits import MS
 from udpconf.proto.client_config import ClientConfig
-from udpconf.proto.server import ServerConfig
+from udpconf.proto.server_config import ServerConfig
 
 SECONDS = 20
 FRAMES = SECONDS * 30

@@ -12,7 +12,7 @@ from udpconf.frames import Codec, EncodedFrame, FrameDescription, Segment, Subsa
 from udpconf.limits import MS, SECOND
 from udpconf.proto.client_config import ClientConfig
 from udpconf.proto.events import ClientJoined, ClientLeft, ClientRefused, Connected, Disconnected, Failed
-from udpconf.proto.server import ServerConfig
+from udpconf.proto.server_config import ServerConfig
 from udpconf.proto.session import Session
 from udpconf.wire.frames import Feedback
 

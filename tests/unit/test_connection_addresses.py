@@ -7,7 +7,8 @@ from udpconf.limits import MS
 from udpconf.proto.client import ClientEndpoint
 from udpconf.proto.client_config import ClientConfig
 from udpconf.proto.events import MAIN_PATH
-from udpconf.proto.server import ServerConfig, ServerEndpoint
+from udpconf.proto.server import ServerEndpoint
+from udpconf.proto.server_config import ServerConfig
 
 ADDRESS = ("192.0.2.1", 40_000)
 STEP_US = 1 * MS

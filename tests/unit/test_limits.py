@@ -17,7 +17,8 @@ from udpconf.limits import (
 from udpconf.proto.erasure_code import ErasureCode
 from udpconf.proto.packetizer import packetize
 from udpconf.proto.reassembly import OpenFrame, ReassemblyBudget, ShardFate, StreamBudget
-from udpconf.proto.server import ServerConfig, ServerEndpoint
+from udpconf.proto.server import ServerEndpoint
+from udpconf.proto.server_config import ServerConfig
 from udpconf.wire.envelope import MalformedPacket
 from udpconf.wire.frames import (
     AudioBlock,

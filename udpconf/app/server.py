@@ -42,7 +42,8 @@ from udpconf.net.clock import monotonic_us, wall_us
 from udpconf.net.network_thread import NetworkThread
 from udpconf.net.udp_socket import UdpSocket, outward_host
 from udpconf.proto import events as core
-from udpconf.proto.server import SERVER_ENDS, ServerConfig, ServerEndpoint
+from udpconf.proto.server import SERVER_ENDS, ServerEndpoint
+from udpconf.proto.server_config import ServerConfig
 from udpconf.proto.stats import ClientStats
 
 # 12 dB: the limiter takes care of the rest.

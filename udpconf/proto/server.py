@@ -7,9 +7,8 @@ AEAD. A HELLO can only create. Without sockets, threads or clocks: feed it datag
 
 from collections import Counter, deque
 from collections.abc import Callable
-from typing import NamedTuple
 
-from udpconf.limits import CLIENTS_DEFAULT, DATAGRAM_MAX_BYTES, MS, SECOND
+from udpconf.limits import DATAGRAM_MAX_BYTES, MS, SECOND
 from udpconf.names import clean_name
 from udpconf.proto.client_config import client_id_of
 from udpconf.proto.crypto import Direction
@@ -30,6 +29,7 @@ from udpconf.proto.listener import HandshakeListener
 from udpconf.proto.reassembly import ReassemblyBudget
 from udpconf.proto.room import Room
 from udpconf.proto.server_client import ServerClient
+from udpconf.proto.server_config import ServerConfig
 from udpconf.proto.session import Session
 from udpconf.proto.stats import ClientStats
 from udpconf.wire.control import (
@@ -63,16 +63,6 @@ CLOSE_US = 250 * MS
 SERVER_ENDS = "the server ends"
 # A client that was silent for so long may be the one that is knocking again: it is let in although all places are taken.
 SILENT_US = 1 * SECOND
-
-
-class ServerConfig(NamedTuple):
-    """``passphrase`` None: an open room."""
-
-    passphrase: str | None
-    max_clients: int = CLIENTS_DEFAULT
-    latency_us: int | None = None
-    mux_audio: bool = False
-    null_cipher: bool = False  # simulations only
 
 
 class ServerEndpoint:
@@ -205,8 +195,11 @@ class ServerEndpoint:
             return
         quiet = not new
         for frame in frames:
-            if type(frame) is not VideoShard:
-                self._handle_frame(now_us, came_us, client, path, address, frame)
+            if type(frame) is AudioPacket:
+                self._handle_sound(came_us, client, frame)
+                quiet = False
+            elif type(frame) is not VideoShard:
+                self._handle_frame(now_us, client, path, address, frame)
                 quiet = False
             elif client.sends_video:
                 main = client.session.main
@@ -279,17 +272,9 @@ class ServerEndpoint:
         return all(self._now_us - c.session.last_heard_us < SILENT_US for c in self._clients.values())
 
     def _handle_frame(
-        self,
-        now_us: int,
-        came_us: int,
-        client: ServerClient,
-        path: int,
-        address: Address,
-        frame: Frame,
+        self, now_us: int, client: ServerClient, path: int, address: Address, frame: Frame
     ) -> None:
-        if isinstance(frame, AudioPacket):
-            self._handle_sound(came_us, client, frame)
-        elif isinstance(frame, Control):
+        if isinstance(frame, Control):
             try:
                 self._handle_control(now_us, client, frame)
             except MalformedPacket:
