@@ -20,6 +20,7 @@ from udpconf.app.client_sound import PLAY_SAMPLES, ClientSound
 from udpconf.frames import OpusFrame
 from udpconf.limits import MS, SECOND
 from udpconf.media.mixer import Mixer, Mute
+from udpconf.media.opus import SAMPLE_RATE
 from udpconf.net.clock import monotonic_us
 from udpconf.net.mailbox import BoundedQueue
 from udpconf.proto.audio_jitter import FRAME_US, AudioCounts
@@ -49,6 +50,10 @@ RING_SMOOTHING = 1 / 16
 # Who leaves at the same moment; whoever is one too many stops with a click.
 LEAVING_MAX = 64
 STOP_S = 1.0
+# Of more clients than this two blocks are made at a time. It is 5 ms later, and takes an eighth less of the processor: most of
+# what a turn needs has left its caches since the last one (2-core x86-64, 16 clients).
+FEW_CLIENTS = 4
+MANY_CLIENTS_BLOCKS = 2
 
 
 class AudioBlock(NamedTuple):
@@ -279,29 +284,30 @@ class AudioReceiver:
     def turn(self, now_us: int) -> bool:
         """Do what is to be done now. False when there has been nothing to play for a while."""
         while self._inbox:
-            client, event = self._inbox.popleft()
-            least_us = client.latency_us - round(self._ring_delay_us or 0) if client.latency_us else 0
-            client.buffer.least_us = least_us
-            client.buffer.push(
-                event.sequence_number, event.capture_us, event.data, event.arrival_us, copy=event.copy
-            )
+            client, (_, number, capture_us, data, arrival_us, copy) = self._inbox.popleft()
+            if client.latency_us or client.buffer.least_us:
+                client.buffer.least_us = (
+                    client.latency_us - round(self._ring_delay_us or 0) if client.latency_us else 0
+                )
+            client.buffer.push(number, capture_us, data, arrival_us, copy=copy)
             self._sounded_us = now_us
         speaker = self._speaker
+        blocks = 1 if len(self._clients) <= FEW_CLIENTS else MANY_CLIENTS_BLOCKS
         if speaker is not None and speaker.alive and now_us - self._taken_us < STALL_US:
             self._adapt_ring(now_us, speaker)
             self._look_at_ring(speaker)
-            for taken in range(RING_MAX_US // PLAY_US):
+            for taken in range(0, RING_MAX_US // PLAY_US, blocks):
                 if speaker.queued_us >= self._ring_target_us:
                     break
-                self._play(now_us, taken * PLAY_US, speaker)
+                self._play(now_us, taken * PLAY_US, speaker, blocks)
                 self._due_us = now_us + PLAY_US
         else:
             self._ring_delay_us = None
             if now_us - self._due_us > BEHIND_MAX_US:
                 self._due_us = now_us
             while now_us >= self._due_us:
-                self._play(self._due_us, 0, None)
-                self._due_us += PLAY_US
+                self._play(self._due_us, 0, None, blocks)
+                self._due_us += blocks * PLAY_US
         return now_us - self._sounded_us < REST_US
 
     def _adapt_ring(self, now_us: int, speaker: Loudspeaker) -> None:
@@ -313,39 +319,45 @@ class AudioReceiver:
             return
         self._underruns, self._calm_us = speaker.underruns, now_us
 
-    def _play(self, now_us: int, ahead_us: int, speaker: Loudspeaker | None) -> None:
-        """The next 5 ms of everybody, heard after ``ahead_us`` that were taken at the same time."""
+    def _play(self, now_us: int, ahead_us: int, speaker: Loudspeaker | None, blocks: int) -> None:
+        """The next so many times 5 ms of everybody, heard after ``ahead_us`` that were taken at the same time."""
         subscribers, on_opus = self._subscribers, self._on_opus
         everybody = speaker is not None or any(wanted is None for _, wanted in subscribers)
-        sounding: list[AudioBlock] = []
+        singly = any(wanted is not None for _, wanted in subscribers)
         to_mix: list[Pcm | NDArray[np.float32]] = []
+        sounds = False
         for client_id, client in self._clients.items():
             audible = everybody or any(wanted == client_id for _, wanted in subscribers)
-            pcm = client.play(now_us, ahead_us, audible=audible)
+            pcm = client.play(now_us, ahead_us, blocks, audible=audible)
             if on_opus is not None:
                 for arrived in client.arrived:
                     on_opus(client_id, arrived)
             if pcm is None:
                 continue
-            self._sounded_us = now_us
-            if audible:
-                sounding.append(AudioBlock(pcm, client_id, client.capture_us))
+            sounds = True
+            if singly:
+                for queue, wanted in subscribers:
+                    if wanted == client_id:
+                        _put(queue, pcm, client_id, client.capture_us)
+            if everybody:
                 to_mix.append(client.at_volume(pcm))
+        if sounds:
+            self._sounded_us = now_us
         while self._leaving:
             client = self._leaving.popleft()
             if everybody and (pcm := client.farewell()) is not None:
                 to_mix.append(client.at_volume(pcm))
-        mixed = self._mixer.mix(to_mix) if to_mix and everybody else None
-        for queue, wanted in subscribers:
-            if wanted is None:
-                if mixed is not None:
-                    queue.put(AudioBlock(mixed.copy(), None, None))
-            else:
-                for block in sounding:
-                    if block.client_id == wanted:
-                        queue.put(block._replace(pcm=block.pcm.copy()))
+        mixed = self._mixer.mix(to_mix) if to_mix else None
+        if mixed is not None:
+            for queue, wanted in subscribers:
+                if wanted is None:
+                    _put(queue, mixed)
         if speaker is not None:
-            self._write(speaker, mixed)
+            if (
+                mixed is None
+            ):  # the ring is kept full with silence as well: what comes after it then needs no new cushion
+                mixed = np.zeros((blocks * PLAY_SAMPLES, 1), np.int16)
+            speaker.write(self._mute.apply(mixed, muted=self.muted))
 
     def _look_at_ring(self, speaker: Loudspeaker) -> None:
         """How long it takes from now to the air."""
@@ -354,11 +366,6 @@ class AudioReceiver:
             self._ring_delay_us = float(delay_us)
         self._ring_delay_us += (delay_us - self._ring_delay_us) * RING_SMOOTHING
 
-    def _write(self, speaker: Loudspeaker, mixed: Pcm | None) -> None:
-        """The ring is kept full with silence as well: what comes after it then needs no new cushion."""
-        block = mixed if mixed is not None else np.zeros((PLAY_SAMPLES, 1), np.int16)
-        speaker.write(self._mute.apply(block, muted=self.muted))
-
     def _speaker_took(self) -> None:
         """In PortAudio's thread."""
         self._taken_us = self._clock()
@@ -366,3 +373,12 @@ class AudioReceiver:
 
     def _count_listeners(self) -> None:
         self._wanted = bool(self._subscribers) or self._on_opus is not None or self._speaker is not None
+
+
+def _put(
+    queue: BoundedQueue[AudioBlock], pcm: Pcm, client_id: str | None = None, capture_us: int | None = None
+) -> None:
+    """Hand out the sound in blocks of 5 ms."""
+    for start in range(0, len(pcm), PLAY_SAMPLES):
+        from_us = None if capture_us is None else capture_us + start * SECOND // SAMPLE_RATE
+        queue.put(AudioBlock(pcm[start : start + PLAY_SAMPLES].copy(), client_id, from_us))

@@ -4,7 +4,7 @@ Frames come from the jitter buffer when they are due, are decoded, resampled by 
 differ by, and made longer or shorter at the same pitch when the buffer wishes so; what is left over from the last 5 ms comes first.
 """
 
-from collections import deque
+from collections.abc import Sequence
 
 import numpy as np
 from numpy.typing import NDArray
@@ -34,7 +34,9 @@ Pcm = NDArray[np.int16]
 
 PLAY_SAMPLES = SAMPLE_RATE * PLAY_US // SECOND
 # The longest period may be repeated.
-HEARD_BLOCKS = -(-LAG_MAX // PLAY_SAMPLES)
+HEARD_SAMPLES = LAG_MAX
+# So much sound is measured at a time, for the meter.
+METER_SAMPLES = SAMPLE_RATE * 15 // 1000
 # The meter falls by 20 dB in a third of a second, as a peak programme meter's needle does.
 LEVEL_FALL = 0.966
 # To leave out any period, so much sound is needed.
@@ -50,7 +52,7 @@ class ClientSound:
         buffer: where its frames wait.
         latency_us: it is heard so long after its capture at least; 0: as early as the path allows.
         arrived: the frames that the latest ``play`` took out of the buffer, in order; a recording wants them.
-        capture_us: when the first sample of the latest 5 ms was captured.
+        capture_us: when the first sample that the latest ``play`` gave was captured.
         volume: how loud it goes into the mix, 1 is as it came. Set it from any thread.
         level: how loud it is, 0..1 of full scale: the peak, falling slowly; before the volume.
     """
@@ -58,7 +60,7 @@ class ClientSound:
     def __init__(self, latency_us: int) -> None:
         self.buffer = AudioJitterBuffer()
         self.latency_us = latency_us
-        self.arrived: list[OpusFrame] = []
+        self.arrived: Sequence[OpusFrame] = ()
         self.capture_us = 0
         self.volume = 1.0
         self.level = 0.0
@@ -70,34 +72,39 @@ class ClientSound:
         self._undrifted_us = 0  # of what has played, not told to it yet
         self._channels = 1  # of what is played: two from the first stereo frame on
         self._resampler = Resampler(self._channels)
-        silence = np.zeros((PLAY_SAMPLES, 1), np.int16)
-        self._heard: deque[Pcm] = deque([silence] * HEARD_BLOCKS, maxlen=HEARD_BLOCKS)  # what was played last
-        self._ready: Pcm = silence[:0]
-        self._ready_capture_us = 0
+        # What was played last, HEARD_SAMPLES at least, and what is played next.
+        self._pcm: Pcm = np.zeros((HEARD_SAMPLES, 1), np.int16)
+        self._next = HEARD_SAMPLES  # where that begins
+        self._next_capture_us = 0
+        self._unmeasured = 0  # so many samples at the end of it
 
-    def play(self, now_us: int, ahead_us: int, *, audible: bool) -> Pcm | None:
-        """The next 5 ms, int16[240, 1 or 2]; None: there is nothing to play.
+    def play(self, now_us: int, ahead_us: int, blocks: int = 1, *, audible: bool) -> Pcm | None:
+        """The next 5 ms or more, int16[240 * blocks, 1 or 2]; None: there is nothing to play.
 
         Args:
             now_us: the time of the call.
             ahead_us: so much was taken at this time already, and is heard before this.
+            blocks: so many times 5 ms.
             audible: somebody wants to hear it. If not, frames go the same way, but are not decoded.
         """
-        self.arrived = []
-        self.level *= LEVEL_FALL
-        self._look_again -= 1
-        while len(self._ready) < PLAY_SAMPLES and self._pop(now_us, ahead_us, audible=audible):
-            self._follow_wish(now_us, ahead_us, audible=audible)
-        if not len(self._ready):
-            return None
-        self.capture_us = self._ready_capture_us
-        self._ready_capture_us += PLAY_US
-        block = self._ready[:PLAY_SAMPLES]
-        self._ready = self._ready[PLAY_SAMPLES:]
-        if len(block) < PLAY_SAMPLES:  # the end of what there was
-            block = np.concatenate((block, self._silence(PLAY_SAMPLES - len(block))))
-        self._heard.append(block)
-        return block
+        if self.arrived:
+            self.arrived = ()
+        self.level *= LEVEL_FALL**blocks
+        self._look_again -= blocks
+        samples = blocks * PLAY_SAMPLES
+        while len(self._pcm) < self._next + samples and self._pop(now_us, ahead_us, audible=audible):
+            if self.buffer.wish_us and self._look_again <= 0:
+                self._follow_wish(now_us, ahead_us, audible=audible)
+        if len(self._pcm) < self._next + samples:
+            if len(self._pcm) == self._next:
+                return None
+            self._append(self._silence(samples))  # the end of what there was
+            self._pcm = self._pcm[: self._next + samples]
+        first = self._next
+        self._next = first + samples
+        self.capture_us = self._next_capture_us
+        self._next_capture_us += blocks * PLAY_US
+        return self._pcm[first : self._next]
 
     def at_volume(self, block: Pcm) -> NDArray[np.float32] | Pcm:
         """The block as it goes into the mix; the volume goes evenly from the last one to a new one."""
@@ -110,35 +117,44 @@ class ClientSound:
 
     def farewell(self) -> Pcm | None:
         """The last 5 ms of who has left, fading out, so that it ends without a click; None: it was silent."""
-        if self._decoder is None or not self._heard[-1][-1].any():
+        if self._decoder is None or not self._pcm[self._next - 1].any():
             return None
-        if len(self._ready) < PLAY_SAMPLES:
-            made_up = self._decoder.conceal(samples=PLAY_SAMPLES).reshape(PLAY_SAMPLES, -1)
-            self._ready = np.concatenate((self._ready, made_up))
-        return crossfade(self._ready[:PLAY_SAMPLES], self._silence(PLAY_SAMPLES))
+        if len(self._pcm) < self._next + PLAY_SAMPLES:
+            self._append(self._decoder.conceal(samples=PLAY_SAMPLES).reshape(PLAY_SAMPLES, -1))
+        return crossfade(self._pcm[self._next :][:PLAY_SAMPLES], self._silence(PLAY_SAMPLES))
+
+    def _append(self, pcm: Pcm) -> None:
+        """It is played after all else; what was played longer ago than anybody asks for goes."""
+        self._pcm = np.concatenate((self._pcm[self._next - HEARD_SAMPLES :], pcm))
+        self._next = HEARD_SAMPLES
+        self._unmeasured += len(pcm)
+        if self._unmeasured >= METER_SAMPLES:
+            self.level = max(self.level, peak_of(self._pcm[-self._unmeasured :]) / FULL_SCALE)
+            self._unmeasured = 0
 
     def _pop(self, now_us: int, ahead_us: int, *, audible: bool, early: bool = False) -> bool:
-        ready_us = len(self._ready) * SECOND // SAMPLE_RATE
+        ready_us = (len(self._pcm) - self._next) * SECOND // SAMPLE_RATE
         frame = self.buffer.pop(now_us, ahead_us + ready_us, early=early)
         skipped = self.buffer.skipped
-        self.arrived += skipped
+        if skipped:
+            self.arrived = (*self.arrived, *skipped)
         if frame is None:
             return False
         if frame.data is not None:
-            self.arrived.append(frame)
+            self.arrived = (*self.arrived, frame)
         if frame.channels > self._channels:
             self._widen()
-        if audible:
+        if not audible:
+            self._append(self._silence(samples_of(self.buffer.silence_us or self._duration_us(frame))))
+        elif self.buffer.silence_us > 0:
+            self._append(self._resampler.resample(self._rest()))
+            self._rests = True
+        else:
             if frame.data is not None:
                 self._follow_drift(frame.duration_us)
-            resting = self.buffer.silence_us > 0
-            pcm = self._resampler.resample(self._rest() if resting else self._decode(frame, skipped))
-            self._rests = resting
-            self.level = max(self.level, peak_of(pcm) / FULL_SCALE)
-        else:
-            pcm = self._silence(samples_of(self.buffer.silence_us or self._duration_us(frame)))
-        self._ready = np.concatenate((self._ready, pcm)) if len(self._ready) else pcm
-        self._ready_capture_us = frame.capture_us - ready_us
+            self._append(self._resampler.resample(self._decode(frame, skipped)))
+            self._rests = False
+        self._next_capture_us = frame.capture_us - ready_us
         return True
 
     def _widen(self) -> None:
@@ -149,8 +165,7 @@ class ClientSound:
         self._channels = 2
         self._resampler = Resampler(self._channels)
         self._decoder = None
-        self._heard = deque(map(doubled, self._heard), maxlen=HEARD_BLOCKS)
-        self._ready = doubled(self._ready)
+        self._pcm = doubled(self._pcm)
 
     def _rest(self) -> Pcm:
         """What the sender left out: the first of it fades, so that nothing clicks."""
@@ -176,28 +191,24 @@ class ClientSound:
 
     def _follow_wish(self, now_us: int, ahead_us: int, *, audible: bool) -> None:
         wish_us, hurried = self.buffer.wish_us, self.buffer.impatient
-        if self._look_again > 0:
-            return
         samples = abs(wish_us) * SAMPLE_RATE // SECOND
         if wish_us < 0:
             if samples < LAG_MIN:
                 return
-            while len(self._ready) < AT_HAND_SAMPLES and self.buffer.next_waits:
+            while len(self._pcm) < self._next + AT_HAND_SAMPLES and self.buffer.next_waits:
                 self._pop(now_us, ahead_us, audible=audible, early=True)
-        elif not wish_us:
-            return
         changed = self._changed(longer=wish_us > 0, samples=max(samples, LAG_MIN))
         if changed.added and changed.likeness >= (HURRIED_LIKENESS if hurried else GOOD_LIKENESS):
-            self._ready = changed.pcm
+            self._pcm = np.concatenate((self._pcm[: self._next], changed.pcm))
             self.buffer.handle_stretch(changed.added * SECOND // SAMPLE_RATE)
         else:
             self._look_again = LOOK_AGAIN_BLOCKS
 
     def _changed(self, *, longer: bool, samples: int) -> Stretched:
-        sound = np.concatenate((*self._heard, self._ready))
-        return (lengthen if longer else shorten)(sound, HEARD_BLOCKS * PLAY_SAMPLES, samples)
+        sound = self._pcm[self._next - HEARD_SAMPLES :]
+        return (lengthen if longer else shorten)(sound, HEARD_SAMPLES, samples)
 
-    def _decode(self, frame: OpusFrame, skipped: list[OpusFrame]) -> Pcm:
+    def _decode(self, frame: OpusFrame, skipped: Sequence[OpusFrame]) -> Pcm:
         """int16[n, 1 or 2] for this frame. A frame that was left out goes over into this one, so that nothing clicks."""
         if self._decoder is None:
             self._decoder = OpusDecoder(self._channels)

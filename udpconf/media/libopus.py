@@ -96,6 +96,7 @@ class Decoder:
             raise MemoryError(f"libopus made no decoder (error {error.value})")
         self._out = np.empty((_SAMPLES_MAX, channels), np.int16)
         self._out_address = self._out.ctypes.data
+        self._lengths: dict[int, int] = {}  # samples of packets of one frame, by their first byte
 
     def __del__(self) -> None:
         if state := getattr(self, "_state", None):
@@ -109,9 +110,7 @@ class Decoder:
 
     def decode(self, data: bytes, samples: int) -> Pcm | None:
         """int16[samples, channels]; None if it is no packet of that length, whatever the bytes."""
-        if self._library.opus_decoder_get_nb_samples(self._state, data, len(data)) != samples:
-            return None
-        return self._decode(data, samples)
+        return self._decode(data, samples) if data and self._samples_of(data) == samples else None
 
     def conceal(self, samples: int) -> Pcm | None:
         """Made-up sound in place of a packet that did not come."""
@@ -119,15 +118,23 @@ class Decoder:
 
     def recover(self, following: bytes, samples: int) -> Pcm | None:
         """What the packet after a lost one knows of it (in-band FEC); where it knows nothing, the same as ``conceal``."""
-        if self._library.opus_decoder_get_nb_samples(self._state, following, len(following)) != samples:
-            return None
-        return self._decode(following, samples, fec=True)
+        return self._decode(following, samples, fec=True) if self._samples_of(following) == samples else None
+
+    def _samples_of(self, data: bytes) -> int:
+        if data[0] & 3:  # of several frames
+            return int(self._library.opus_decoder_get_nb_samples(self._state, data, len(data)))
+        samples = self._lengths.get(data[0])
+        if samples is None:
+            samples = self._lengths[data[0]] = self._library.opus_decoder_get_nb_samples(
+                self._state, data, len(data)
+            )
+        return samples
 
     def _decode(self, data: bytes | None, samples: int, *, fec: bool = False) -> Pcm | None:
         if not 0 < samples <= _SAMPLES_MAX:
             return None
         length = 0 if data is None else len(data)
-        came = self._library.opus_decode(self._state, data, length, self._out_address, samples, int(fec))
+        came = self._library.opus_decode(self._state, data, length, self._out_address, samples, fec)
         return self._out[:samples].copy() if came == samples else None
 
 

@@ -32,22 +32,23 @@ class Mixer:
 
     def mix(self, blocks: Sequence[Pcm | Samples]) -> Pcm:
         """The sum of [n, 1 or 2] blocks of one length (at least one), int16 or float32 of the same scale, never beyond int16."""
-        self.channels = max(self.channels, *(block.shape[1] for block in blocks))
-        blocks = [_widened(block, self.channels) for block in blocks]
-        alone = blocks[0] if len(blocks) == 1 else None
-        if alone is not None and alone.dtype == np.int16 and self._gain == 1.0 and peak_of(alone) <= CEILING:
-            return np.asarray(alone, np.int16)
-        total: Samples = np.sum(blocks, axis=0, dtype=np.float32)
+        widths = {block.shape[1] for block in blocks}
+        self.channels = max(self.channels, *widths)
+        if widths != {self.channels}:
+            blocks = [_widened(block, self.channels) for block in blocks]
+        together = np.concatenate(blocks).reshape(len(blocks), -1, self.channels)
+        exact = together.dtype == np.int16
+        total = np.add.reduce(together, axis=0, dtype=np.int32 if exact else np.float32)
         peak = peak_of(total)
-        before, self._gain = (
-            self._gain,
-            min(1.0, self._gain * RELEASE_PER_BLOCK, CEILING / peak if peak else 1.0),
-        )
-        if before != 1.0 or self._gain != 1.0:  # else nothing is too loud
+        before = self._gain
+        self._gain = min(1.0, before * RELEASE_PER_BLOCK, CEILING / peak if peak else 1.0)
+        if before != 1.0 or self._gain != 1.0:
             gain: Samples = np.full((len(total), 1), self._gain, np.float32)
             ramp = min(ATTACK_SAMPLES, len(total))
             gain[:ramp, 0] = np.linspace(before, self._gain, ramp, dtype=np.float32)
             total = _bend(total * gain)
+        elif exact:  # nothing is too loud
+            return np.asarray(total, np.int16)
         mixed: Pcm = np.rint(total).astype(np.int16)
         return mixed
 

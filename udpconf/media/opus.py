@@ -156,9 +156,10 @@ class OpusDecoder:
         if self._native is None:
             return self._concealment.received(block)
         self._celt = data[0] >= FIRST_CELT_TOC
-        if self._concealed > FADE_FROM:
-            block = _faded(block, self._level(), 1.0)
-        self._concealed = 0
+        if self._concealed:
+            if self._concealed > FADE_FROM:
+                block = _faded(block, self._level(), 1.0)
+            self._concealed = 0
         return self._remembered(block)
 
     def conceal(self, following: bytes | None = None, samples: int = FRAME_SAMPLES) -> Pcm:
@@ -250,7 +251,7 @@ class OpusDecoder:
             return None
         if self._native is not None:
             decoded = self._native.decode(data, samples)
-            return None if decoded is None else self._shaped(decoded)
+            return decoded[:, 0] if decoded is not None and self.channels == 1 else decoded
         try:
             frames = self._context.decode(av.Packet(data))
         except av.FFmpegError:

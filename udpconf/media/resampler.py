@@ -44,15 +44,15 @@ class Resampler:
 
     def resample(self, block: Pcm) -> Pcm:
         """int16[n, channels] at 48 kHz in; out as many samples times ``ratio``, give or take one: they add up exactly."""
+        if self._converter is None and self.wanted == 1.0:
+            # The block itself is kept: joining the last samples of each would cost more than all else here.
+            longer = len(block) >= HISTORY
+            self._passed = block if longer else np.concatenate((self._passed[-HISTORY:], block))
+            return block
         wanted = min(max(self.wanted, RATIO_MIN), RATIO_MAX)
         slew = SLEW_PER_BLOCK * (len(block) / PIECE)
         self.ratio += min(max(wanted - self.ratio, -slew), slew)
         if self._converter is None:
-            if self.ratio == 1.0:
-                # The block itself is kept: joining the last samples of each would cost more than all else here.
-                longer = len(block) >= HISTORY
-                self._passed = block if longer else np.concatenate((self._passed[-HISTORY:], block))
-                return block
             self._converter = samplerate.Resampler("sinc_fastest", self._channels)
             # All that has passed comes out again, some of it only with the next block.
             self._repeated = HISTORY - len(

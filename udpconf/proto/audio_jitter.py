@@ -158,7 +158,8 @@ class AudioJitterBuffer:
             A frame; one without data where sound is to be made up, or which is silence (``silence_us``); None when there is
             nothing to play at all.
         """
-        self.skipped = []
+        if self.skipped:
+            self.skipped = []
         self.silence_us = 0
         self.wish_us = 0
         if not early:
@@ -173,11 +174,11 @@ class AudioJitterBuffer:
         if not self._waiting:
             return self._stretch()
         assert self._last is not None
-        first = min(self._waiting)
-        missing = first - self._last - 1
+        first = self._last + 1 if self._last + 1 in self._waiting else min(self._waiting)
         if self._is_mark(first):
             self._resting_us = now_us
             return self._rest(now_us + ahead_us)
+        missing = first - self._last - 1
         if missing > GAP_US // self.frame_us:
             self._running = False
             return self.pop(now_us, ahead_us, early=early)
@@ -208,7 +209,8 @@ class AudioJitterBuffer:
     @property
     def astray_us(self) -> int:
         """By how much the delay of what plays is longer than the target, or shorter."""
-        return round(self._delay_us - self.target_us) if self._running and self.target_us is not None else 0
+        target_us = self._target.target_us
+        return round(self._delay_us - target_us) if self._running and target_us is not None else 0
 
     @property
     def next_waits(self) -> bool:
@@ -278,24 +280,30 @@ class AudioJitterBuffer:
         return OpusFrame(self._clock_us, None)
 
     def _play(self, sequence_number: int, now_us: int) -> OpusFrame | None:
-        assert self.target_us is not None
+        target_us = self._target.target_us
+        assert target_us is not None
         frame = self._waiting[sequence_number]
         delay_us = now_us - frame.capture_us
         if self._stretching or abs(frame.capture_us - self._clock_us) > CAPTURE_JUMP_US:
             # After a break there is nothing to average, and no harm in waiting until the frame is due.
             self._delay_us = float(delay_us)
             self._clock_us = frame.capture_us
-            if delay_us < self.target_us - max(RAISE_US, self.frame_us // 2):
+            if delay_us < target_us - max(RAISE_US, self.frame_us // 2):
                 return self._stretch()
         carried_us = (delay_us - self._delay_us) * DELAY_SMOOTHING
         self._delay_us += carried_us
         self.carried_us += carried_us
-        if self._delay_us - self.target_us > HURRY_US and self._is_sound(sequence_number + 1):
+        astray_us = self._delay_us - target_us
+        if astray_us > HURRY_US and self._is_sound(sequence_number + 1):
             self._skip(sequence_number)
             self._delay_us -= frame.duration_us
+            astray_us -= frame.duration_us
             sequence_number += 1
             frame = self._waiting[sequence_number]
-        self._wish(now_us)
+        if -RAISE_US <= astray_us <= LOWER_US:
+            self._astray_us = None
+        else:
+            self._wish(now_us, astray_us)
         del self._waiting[sequence_number]
         self._pass(sequence_number)
         self.counts.played += 1
@@ -303,12 +311,7 @@ class AudioJitterBuffer:
         self._stretching = 0
         return frame
 
-    def _wish(self, now_us: int) -> None:
-        assert self.target_us is not None
-        astray_us = self._delay_us - self.target_us
-        if -RAISE_US <= astray_us <= LOWER_US:
-            self._astray_us = None
-            return
+    def _wish(self, now_us: int, astray_us: float) -> None:
         if self._astray_us is None:
             self._astray_us = now_us
         self.wish_us = -round(astray_us)

@@ -8,7 +8,6 @@ unless another is better by what is worth it, or everything has come sooner of l
 
 from bisect import bisect_left, bisect_right, insort
 from collections import deque
-from itertools import islice
 
 from udpconf.limits import AUDIO_BUFFER_US, MS, SECOND
 from udpconf.proto.sound_redundancy import DELAY_OF_ALL_US
@@ -18,6 +17,8 @@ from udpconf.proto.sound_redundancy import DELAY_OF_ALL_US
 WINDOW_US = 10 * SECOND
 # A disturbance is forgotten that soon.
 CALM_US = 5 * SECOND
+# So often the target is looked at, in frames.
+LOOK_FRAMES = 10
 # What a change of the delay has to be worth.
 STAY_US = 6 * MS
 # In the end few are too late, and these by far; more than a tenth never are.
@@ -50,6 +51,10 @@ class AudioTarget:
         self.least_us = 0
         self._delays: deque[int] = deque()  # capture to first arrival; at most WINDOW_US of them
         self._ordered: list[int] = []  # the same, the shortest first
+        self._unsorted: list[int] = []  # what has come since the target was last looked at
+        self._newest_us: int | None = None
+        # Of the last CALM_US, those that nothing came later than since: (which frame it was, its delay), the longest first.
+        self._longest: deque[tuple[int, int]] = deque()
         self._measured = 0
         self._in_time_us: int | None = None  # so old frames may be
         self._reach_us = [PLAY_US, PLAY_US]  # the longest in the window before this one, and in this one
@@ -57,30 +62,51 @@ class AudioTarget:
 
     def handle_arrival(self, delay_us: int, frame_us: int) -> None:
         """A frame of this length has come for the first time, so long after its capture."""
-        delays, ordered = self._delays, self._ordered
-        if delays and abs(delay_us - delays[-1]) > CLOCK_JUMP_US:
-            delays.clear()
-            ordered.clear()
-            self._in_time_us = None
-        while len(delays) >= WINDOW_US // frame_us:
-            del ordered[bisect_left(ordered, delays.popleft())]
-        delays.append(delay_us)
-        insort(ordered, delay_us)
+        newest_us, self._newest_us = self._newest_us, delay_us
+        if newest_us is not None and abs(delay_us - newest_us) > CLOCK_JUMP_US:
+            self._forget()
+        self._unsorted.append(delay_us)
         self._measured += 1
-        # Every tenth is enough, unless this frame would have come too late.
-        if self._measured % 10 == 0 or self.target_us is None or delay_us > self.target_us:
+        # Every tenth is enough, unless this frame would have come too late. Until then nothing else is touched: with many
+        # clients each has left the caches by the time its next frame comes.
+        if self._measured % LOOK_FRAMES == 0 or self.target_us is None or delay_us > self.target_us:
+            self._sort_in(frame_us)
             self.target_us = self._target(frame_us)
+
+    def _forget(self) -> None:
+        self._delays.clear()
+        self._ordered.clear()
+        self._unsorted.clear()
+        self._longest.clear()
+        self._in_time_us = None
+
+    def _sort_in(self, frame_us: int) -> None:
+        delays, ordered, longest = self._delays, self._ordered, self._longest
+        number = self._measured - len(self._unsorted)
+        for delay_us in self._unsorted:
+            while len(delays) >= WINDOW_US // frame_us:
+                del ordered[bisect_left(ordered, delays.popleft())]
+            delays.append(delay_us)
+            insort(ordered, delay_us)
+            number += 1
+            while longest and longest[-1][1] <= delay_us:
+                longest.pop()
+            longest.append((number, delay_us))
+        while longest[0][0] <= number - CALM_US // frame_us:
+            longest.popleft()
+        self._unsorted.clear()
 
     def handle_pop(self, ahead_us: int) -> None:
         """A frame was needed, so long before it is heard."""
-        self._reach_us[1] = max(self._reach_us[1], -(-ahead_us // PLAY_US) * PLAY_US)
+        if ahead_us > self._reach_us[1]:
+            self._reach_us[1] = -(-ahead_us // PLAY_US) * PLAY_US
         self._reached += 1
         if self._reached == REACH_WINDOW_POPS:
             self._reach_us, self._reached = [self._reach_us[1], 0], 0
 
     def _target(self, frame_us: int) -> int:
         least_us = self._ordered[0]
-        self._in_time_us = self._least_bad_us(frame_us)
+        self._in_time_us = self._least_bad_us()
         margin_us = max(self._reach_us) + MARGIN_US
         waiting_us = max(self._in_time_us - least_us + margin_us, self.least_us - least_us)
         if self._measured * frame_us < START_US:
@@ -88,7 +114,7 @@ class AudioTarget:
         # Two frames of the bound are left for the frame that plays and the one that arrives.
         return least_us + min(waiting_us, AUDIO_BUFFER_US - 2 * frame_us)
 
-    def _least_bad_us(self, frame_us: int) -> int:
+    def _least_bad_us(self) -> int:
         """How old frames may be that are waited for."""
         ordered = self._ordered
         worth_us = DELAY_OF_ALL_US // len(ordered)
@@ -105,4 +131,4 @@ class AudioTarget:
             later = len(ordered) - bisect_right(ordered, stays_us)
             if later < max(1, late_max) and stays_us + later * worth_us - cost_us < STAY_US:
                 in_time_us = stays_us
-        return min(in_time_us, max(islice(reversed(self._delays), CALM_US // frame_us)))
+        return min(in_time_us, self._longest[0][1])

@@ -382,17 +382,17 @@ def _decode_video(plaintext: bytes, at: int) -> VideoShard:
 
 def _decode_audio(plaintext: bytes, at: int) -> tuple[AudioPacket, int]:
     _, sequence_number, capture_us, audio_format = _AUDIO.unpack_from(plaintext, at)
-    at += _AUDIO.size
     if audio_format > AUDIO_COPIES_MAX:
         raise MalformedPacket("audio format")
-    places: list[tuple[int, int]] = []
-    for _ in range(1 + audio_format):
-        places.append(_AUDIO_BLOCK.unpack_from(plaintext, at))
-        at += _AUDIO_BLOCK.size
+    places = range(
+        at + _AUDIO.size, at + _AUDIO.size + (1 + audio_format) * _AUDIO_BLOCK.size, _AUDIO_BLOCK.size
+    )
+    at = places.stop
     blocks: list[AudioBlock] = []
-    for distance, length in places:
+    for place in places:
+        distance, length = _AUDIO_BLOCK.unpack_from(plaintext, place)
         if not 0 < length <= OPUS_FRAME_MAX_BYTES or at + length > len(plaintext):
             raise MalformedPacket("audio length")
-        blocks.append(AudioBlock(distance, plaintext[at : at + length]))
+        blocks.append(tuple.__new__(AudioBlock, (distance, plaintext[at : at + length])))
         at += length
-    return AudioPacket(sequence_number, capture_us, tuple(blocks)), at
+    return tuple.__new__(AudioPacket, (sequence_number, capture_us, tuple(blocks))), at
