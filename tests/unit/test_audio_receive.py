@@ -1,5 +1,6 @@
 """From datagrams to the loudspeaker in virtual time, with a loudspeaker that takes 10 ms whenever it is told to."""
 
+import itertools
 import threading
 from collections import deque
 from collections.abc import Callable
@@ -170,6 +171,41 @@ def test_all_clients_are_mixed_and_each_can_be_had_alone() -> None:
     assert {later - earlier for earlier, later in zip(captured[-50:], captured[-49:], strict=False)} == {
         PLAY_US
     }
+
+
+@pytest.mark.parametrize(("clients", "at_a_time"), [(4, 2), (5, 2), (8, 2), (9, 4)])
+def test_sound_of_many_is_made_more_at_a_time_and_still_comes_in_blocks_of_5_ms(
+    clients: int, at_a_time: int
+) -> None:
+    """A turn of this room is 10 ms, two blocks."""
+    room = Room(*range(440, 440 + 100 * clients, 100))
+    queue = room.receiver.subscribe("client-440")
+    room.run(2 * SECOND)
+    taken(queue)
+    turns = []
+    for _ in range(100):
+        room.run(room.now_us + FRAME_US)
+        turns.append(taken(queue))
+    assert {len(blocks) for blocks in turns} - {0} == {at_a_time}
+    blocks = [block for turn in turns for block in turn]
+    assert {block.pcm.shape for block in blocks} == {(PLAY_SAMPLES, 1)}
+    captured = [block.capture_us for block in blocks if block.capture_us is not None]
+    assert {later - earlier for earlier, later in itertools.pairwise(captured)} == {PLAY_US}
+    assert len(blocks) == 200
+    assert abs(loudest(np.concatenate([block.pcm for block in blocks])) - 440) < 2
+    counts = room.receiver.counts("client-440")
+    assert counts is not None
+    assert counts.lost + counts.stretched == 0
+
+
+def test_through_a_loudspeaker_many_are_heard_without_a_gap() -> None:
+    room, speaker = Room(*range(440, 1440, 100), amplitude=2000.0), FakeSpeaker()
+    room.receiver.set_speaker(speaker)
+    room.run(2 * SECOND, speaker)
+    assert speaker.underruns == 0
+    assert RING_MIN_US <= speaker.queued_us <= RING_MIN_US + 2 * PLAY_US
+    spectrum = np.abs(np.fft.rfft(np.concatenate(speaker.played[-100:])[:, 0] * np.hanning(RATE)))
+    assert sorted(np.argsort(spectrum)[-10:]) == list(range(440, 1440, 100))
 
 
 def test_a_subscriber_that_does_not_read_loses_the_oldest_and_it_is_counted() -> None:

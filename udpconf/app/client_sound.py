@@ -43,6 +43,8 @@ LEVEL_FALL = 0.966
 AT_HAND_SAMPLES = LAG_MAX + FADE
 # All places to leave from that are looked at have been played by then: before, one would mostly look at the same again.
 LOOK_AGAIN_BLOCKS = PLACES_MAX * PLACE_STEP // PLAY_SAMPLES + 1
+# Where none is found, it is looked for half as often each time, down to once in 80 ms: a look takes as long as six frames do.
+LOOK_LESS = 2
 
 
 class ClientSound:
@@ -68,6 +70,7 @@ class ClientSound:
         self._rests = False  # the last that was popped was silence that the sender left out
         self._decoder: OpusDecoder | None = None  # not made until somebody wants to hear
         self._look_again = 0  # blocks until a place to make it longer or shorter is looked for once more
+        self._looked = 0  # in vain, since it was last as long as wished for
         self._drift = DriftControl()
         self._undrifted_us = 0  # of what has played, not told to it yet
         self._channels = 1  # of what is played: two from the first stereo frame on
@@ -93,7 +96,9 @@ class ClientSound:
         self._look_again -= blocks
         samples = blocks * PLAY_SAMPLES
         while len(self._pcm) < self._next + samples and self._pop(now_us, ahead_us, audible=audible):
-            if self.buffer.wish_us and self._look_again <= 0:
+            if not self.buffer.wish_us:
+                self._looked = 0
+            elif self._look_again <= 0:
                 self._follow_wish(now_us, ahead_us, audible=audible)
         if len(self._pcm) < self._next + samples:
             if len(self._pcm) == self._next:
@@ -201,8 +206,10 @@ class ClientSound:
         if changed.added and changed.likeness >= (HURRIED_LIKENESS if hurried else GOOD_LIKENESS):
             self._pcm = np.concatenate((self._pcm[: self._next], changed.pcm))
             self.buffer.handle_stretch(changed.added * SECOND // SAMPLE_RATE)
+            self._looked = 0
         else:
-            self._look_again = LOOK_AGAIN_BLOCKS
+            self._look_again = LOOK_AGAIN_BLOCKS << min(self._looked, LOOK_LESS)
+            self._looked += 1
 
     def _changed(self, *, longer: bool, samples: int) -> Stretched:
         sound = self._pcm[self._next - HEARD_SAMPLES :]

@@ -212,7 +212,7 @@ class Server:
     # --- sound -------------------------------------------------------------------------------------------------------
 
     def audio(self, timeout: float | None = None, client: ClientInfo | str | None = None) -> Feed[AudioBlock]:
-        """Iterate over the sound, 5 ms a block, as it should be played; nothing comes while nobody sends any.
+        """Iterate over the sound, 5 ms a block (of many clients up to four at once), as it should be played; none while nobody sends.
 
         Args:
             timeout: seconds; the iteration ends after so long without sound, and when the server closes.
