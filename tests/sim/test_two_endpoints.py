@@ -118,6 +118,34 @@ def test_feedback_comes_five_times_a_second_while_there_is_video_and_then_no_mor
     assert reports[-1] == 150
 
 
+def test_feedback_on_the_sound_of_many_comes_as_often_and_at_few_moments() -> None:
+    conversation = Conversation()
+    peers = []
+    for number in range(8):
+        config = ClientConfig("five words make a key", f"voice {number}", video=False, null_cipher=True)
+        peers.append(conversation.join(config))
+        conversation.run(0.19)  # not together by chance
+    reports: list[int] = []
+
+    def watch(peer: Peer) -> None:
+        take = peer.endpoint._totals.handle_feedback
+
+        def watched(now_us: int, feedback: Feedback, session: Session) -> None:
+            reports.append(conversation.now_us)
+            take(now_us, feedback, session)
+
+        peer.endpoint._totals.handle_feedback = watched  # type: ignore[method-assign]
+
+    for peer in peers:
+        watch(peer)
+        conversation.talk(peer, seconds=12)
+    conversation.run(2)
+    reports.clear()
+    conversation.run(10)
+    assert 8 * 48 <= len(reports) <= 8 * 53
+    assert len(set(reports)) <= len(reports) / 2
+
+
 @pytest.mark.parametrize("phase_ms", range(0, 200, 40))
 def test_feedback_on_a_frame_that_is_shown_late_does_not_wait_for_the_next_one(phase_ms: int) -> None:
     conversation = Conversation(

@@ -17,6 +17,9 @@ FEEDBACK_INTERVAL_US = 200 * MS
 # a client that hears nothing for 2 s begins anew.
 FEEDBACK_UNDER_LOSS_US = 100 * MS
 LOSS_LASTS_US = 2 * SECOND
+# Feedback on sound alone is given so much sooner if somebody else's timer has come: from then on both come at once. Sixteen
+# clients that are seen to one by one cost 1 % of a core more.
+TOGETHER_US = 50 * MS
 # Sound may lead the picture by so much before the picture is held back: half of what is noticed (ITU-R BT.1359).
 LIP_SYNC_US = 20 * MS
 
@@ -70,7 +73,7 @@ class ServerClient:
         self.session.handle_timeout(now_us, wall_us)
         self.frames.handle_timeout(now_us)
         self._recent.mark(now_us, *self._totals())
-        if now_us < self._feedback_at_us:
+        if now_us < self._feedback_at_us - self.early_us:
             return None
         if (reported := self._reported) is not None and self.session.packets_lost > reported.packets_lost:
             self._lost_us = now_us
@@ -135,6 +138,11 @@ class ServerClient:
         frames = video.frames_whole + video.frames_with_holes + video.frames_skipped
         came = video.shards_received + frames + self.audio.losses.received
         return came, self.session.packets_lost
+
+    @property
+    def early_us(self) -> int:
+        """A timer may be run so much sooner if there is something to do anyway."""
+        return TOGETHER_US if self.sends_audio and not self.sends_video else 0
 
     @property
     def drop_at_us(self) -> int:
