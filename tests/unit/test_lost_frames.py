@@ -82,10 +82,13 @@ def test_a_sweep_goes_through_every_single_lost_frame_below_40_db(offset: int) -
         assert rest < -40, f"frame {lost}"
 
 
-def test_where_the_next_frame_is_not_there_yet_a_sweep_goes_on_nearly_as_well() -> None:
-    rests = np.array([around(sweep_packets(64_000), lost, peek=False)[0] for lost in range(20, 960, 23)])
-    assert np.mean(rests < -40) > 0.95
-    assert rests.max() < -25
+@pytest.mark.parametrize("offset", [0, 3, 9, 16])
+def test_where_the_next_frame_is_not_there_yet_a_sweep_goes_on_as_well(offset: int) -> None:
+    """Among these are frames 348, 670, 749 and 785, before which the encoder changed its comb filter, or may have."""
+    losts = {*range(20 + offset, 960, 23), 348, 670, 749, 785}
+    for lost in losts:
+        rest, _ = around(sweep_packets(64_000), lost, peek=False)
+        assert rest < -40, f"frame {lost}"
 
 
 def test_at_32_kbit_per_second_a_lost_frame_is_no_worse_than_what_opus_itself_leaves() -> None:

@@ -4,7 +4,8 @@ What sounds just before the hole is looked for in what sounded earlier, and so i
 lag. The piece between the two places is as long as the hole, or a little longer or shorter where the pitch rises or falls; it is
 resampled to fit. So a voice keeps its pitch, a glide its course, and both ends come out in phase.
 
-Where nothing is known of what comes after, the pitch goes on to change as it did before.
+Where nothing is known of what comes after, the pitch goes on to change as it did before: of the courses that may be meant, the
+one is taken that would have led to what is heard just before the hole.
 """
 
 from typing import NamedTuple
@@ -12,6 +13,7 @@ from typing import NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
+Pcm = NDArray[np.int16]
 Samples = NDArray[np.float64]
 
 # At 48 kHz. 5 ms on either side are compared, as in media/time_stretch.py.
@@ -24,11 +26,21 @@ BACK = 640
 BEFORE = 2_560
 # So many places that fit the left end best are tried with the other. Chosen, not measured.
 TOPS = 24
+# Where a high tone fits so many periods further on as well as so many, a few courses are as likely. Chosen, not measured.
+COURSES = 4
 # A pitch changes by less than this share in 13 ms.
 PITCH_CHANGE = 0.05
 # Of pieces that fit equally well the one that is stretched least is taken; at the most allowed it has to fit better by so much.
 # Chosen, not measured.
 STRETCH_PRICE = 0.02
+# A place beside a top, where the piece would be out of phase, has to fit better by so much than a top. Chosen, not measured.
+NO_TOP_PRICE = 0.02
+# A sample between others is made of so many on either side; that many places between two are told apart. Both as coarse as
+# -60 dB at 4 kHz allow; the cubic through four samples is -55 dB off there, and -30 at 8 kHz.
+SIDE, PHASES = 4, 1024
+# If what the decoder plays differs from what was made up by so small a share of the energy, 30 dB less, it is as good, and goes
+# over into what follows.
+ALIKE = 0.001
 # Below -60 dB of full scale whatever differs is not heard.
 QUIET_POWER = 33.0**2
 # Loudness follows the neighbours within these.
@@ -57,7 +69,8 @@ def fill(before: Samples, after: Samples, gap: int) -> Filled:
         gap: at most 760.
     """
     left, right = _likenesses(before, before[-MATCH:]), _likenesses(before, after[:MATCH])
-    course = _course(left, right, gap, gap + MATCH)
+    latest = BEFORE - 2 * MATCH - round(gap * (1 + PITCH_CHANGE)) - round(MATCH * PITCH_CHANGE)
+    (course,) = _courses(left, right, latest, gap + MATCH, 1)
     end = round(course.begin + course.step * (gap + MATCH))
     gains = _gain(before[-MATCH:], before, round(course.begin)), _gain(after[:MATCH], before, end)
     return _filled(before, course, gap, gains)
@@ -66,9 +79,31 @@ def fill(before: Samples, after: Samples, gap: int) -> Filled:
 def extend(before: Samples, gap: int) -> Filled:
     """The same where nothing is known of what comes after."""
     left, earlier = _likenesses(before, before[-MATCH:]), _likenesses(before, before[-MATCH - BACK : -BACK])
-    course = _course(left, earlier, gap, -BACK)
+    latest = BEFORE - MATCH - round(gap * (1 + PITCH_CHANGE)) - SIDE
+    course = _most_alike(before, _courses(left, earlier, latest, -BACK, COURSES))
     gain = _gain(before[-MATCH:], before, round(course.begin))
     return _filled(before, course, gap, (gain, gain))
+
+
+def lead_over(made_up: Samples, block: Pcm) -> Pcm:
+    """``block`` with what was made up in place of its beginning, of which the last third goes over to it. Both are [n, channels]."""
+    count = min(len(made_up), len(block))
+    share = 1 if are_alike(made_up[: count // 2], block[: count // 2]) else 1 / 3
+    weight = np.clip((np.arange(count) / count - 1) / share + 1, 0, 1)[:, np.newaxis]
+    beginning = made_up[:count] * (1 - weight) + block[:count] * weight
+    return np.concatenate((as_pcm(beginning), block[count:]))
+
+
+def are_alike(made_up: Samples, block: Pcm) -> bool:
+    """Whether what the decoder plays is about what was made up."""
+    lacks = made_up - block
+    return bool(np.vdot(lacks, lacks) <= ALIKE * np.vdot(made_up, made_up))
+
+
+def as_pcm(sound: Samples) -> Pcm:
+    """Rounded."""
+    rounded: Pcm = np.clip(np.rint(sound), -32768, 32767).astype(np.int16)
+    return rounded
 
 
 def _likenesses(sound: Samples, part: Samples) -> Samples:
@@ -86,31 +121,52 @@ def _likenesses(sound: Samples, part: Samples) -> Samples:
     return likeness
 
 
-def _course(left: Samples, other: Samples, gap: int, distance: int) -> _Course:
-    """From where the left end fits best, so that about ``distance`` further on (or back) the other place fits as well."""
+def _courses(left: Samples, other: Samples, latest: int, distance: int, count: int) -> list[_Course]:
+    """The likeliest: from where the left end fits best, so that about ``distance`` further on (or back) the other place fits."""
     most = round(abs(distance) * PITCH_CHANGE)
     stretch = np.arange(-most, most + 1)
-    end = BEFORE - 2 * MATCH - round(gap * (1 + PITCH_CHANGE)) - round(MATCH * PITCH_CHANGE)
-    begins = np.arange(end - LAGS, end)
-    tops = (left[begins] >= left[begins - 1]) & (left[begins] >= left[begins + 1])
-    begins = begins[tops] if tops.any() else begins
+    begins = np.arange(latest - LAGS, latest)
+    heights, offs = _tops(left, begins)
     # The best few are enough, and a high tone has a hundred.
-    begins = begins[np.argsort(left[begins])[-TOPS:]]
-    others = begins[:, np.newaxis] + distance + stretch
-    both = np.minimum(left[begins][:, np.newaxis], other[others])
-    best = int(np.argmax(both - STRETCH_PRICE * np.abs(stretch) / most))
-    begin, there = int(begins[best // len(stretch)]), int(others.flat[best])
-    exact = begin + _top(left, begin)
-    return _Course(exact, (there + _top(other, there) - exact) / distance, float(both.flat[best]))
+    best = np.argsort(heights)[-TOPS:]
+    begins, heights, exact = begins[best], heights[best], begins[best] + offs[best]
+    places = np.arange(begins.min() + distance - most, begins.max() + distance + most + 1)
+    other_heights, other_offs = _tops(other, places)
+    others = begins[:, np.newaxis] + distance + stretch - places[0]
+    both = np.minimum(heights[:, np.newaxis], other_heights[others])
+    priced = (both - STRETCH_PRICE * np.abs(stretch) / most).ravel()
+    courses = []
+    for likely in np.argpartition(priced, -count)[-count:]:
+        begin, there = exact[likely // len(stretch)], others.flat[likely]
+        step = (places[there] + other_offs[there] - begin) / distance
+        courses.append(_Course(float(begin), float(step), float(both.flat[likely])))
+    return courses
 
 
-def _top(values: Samples, index: int) -> float:
-    """By how much the top of the parabola through a value and its neighbours is off from it: half a sample at most."""
-    if not 0 < index < len(values) - 1:
-        return 0.0
-    before, here, after = values[index - 1 : index + 2]
-    bend = before - 2 * here + after
-    return float(np.clip((before - after) / (2 * bend), -0.5, 0.5)) if bend < 0 else 0.0
+def _tops(values: Samples, places: NDArray[np.int64]) -> tuple[Samples, Samples]:
+    """How high a top is within half a sample of each place, and how far off; where there is none, less than the place, and 0.
+
+    A top is taken for one of a cosine: that is exact for a high tone, of which a period has few samples.
+    """
+    before, here, after = values[places - 1], values[places], values[places + 1]
+    heights, offs = here - NO_TOP_PRICE, np.zeros(len(places))
+    (tops,) = ((here >= before) & (here >= after) & (here > 0)).nonzero()
+    before, here, after = before[tops], here[tops], after[tops]
+    radians = np.arccos(np.clip((before + after) / (2 * here), -0.9, 1 - 1e-9))  # from sample to sample
+    offs[tops] = np.clip(np.arctan((after - before) / (2 * here * np.sin(radians))) / radians, -0.5, 0.5)
+    heights[tops] = np.minimum(here / np.cos(offs[tops] * radians), 1)
+    return heights, offs
+
+
+def _most_alike(before: Samples, courses: list[_Course]) -> _Course:
+    """The one by which the last 10 ms come out most like what they are, and how like."""
+    wanted = before[-2 * MATCH :]
+    made = np.stack([_between(before, _positions(course, np.arange(-2.0 * MATCH, 0))) for course in courses])
+    quiet = wanted.size * QUIET_POWER
+    energies = (np.einsum("ijk,ijk->i", made, made) + quiet) * (np.vdot(wanted, wanted) + quiet)
+    likeness = (np.einsum("ijk,jk->i", made, wanted) + quiet) / np.sqrt(energies)
+    best = int(np.argmax(likeness))
+    return courses[best]._replace(likeness=float(likeness[best]))
 
 
 def _gain(wanted: Samples, sound: Samples, begin: int) -> float:
@@ -121,18 +177,31 @@ def _gain(wanted: Samples, sound: Samples, begin: int) -> float:
 
 
 def _filled(before: Samples, course: _Course, gap: int, gains: tuple[float, float]) -> Filled:
-    # A lag is that of the middle of what was compared, where the pitch changes.
-    position = course.begin + MATCH / 2 + course.step * (MATCH / 2 + np.arange(gap))
     gain = np.linspace(*gains, gap)[:, np.newaxis]
-    return Filled(_between(before, np.clip(position, 1, len(before) - 3)) * gain, course.likeness)
+    return Filled(_between(before, _positions(course, np.arange(float(gap)))) * gain, course.likeness)
+
+
+def _positions(course: _Course, samples: Samples) -> Samples:
+    """Where those are taken from, 0 being the first one of the hole. A lag is that of the middle of what was compared."""
+    return course.begin + MATCH / 2 + course.step * (MATCH / 2 + samples)
+
+
+def _sinc_weights() -> Samples:
+    """Of the samples around each place between two: a sinc under a raised cosine."""
+    away = np.linspace(0, 1, PHASES + 1)[:, np.newaxis] - _AROUND
+    weights: Samples = np.sinc(away) * np.cos(np.pi / 2 * away / SIDE) ** 2
+    weights /= weights.sum(axis=1, keepdims=True)
+    return weights
+
+
+_AROUND = np.arange(1 - SIDE, SIDE + 1)
+_WEIGHTS = _sinc_weights()
 
 
 def _between(sound: Samples, position: Samples) -> Samples:
-    """Each value on the cubic through the four samples around it: -55 dB off at 4 kHz."""
+    """Each value from the samples around it."""
+    position = np.clip(position, SIDE - 1, len(sound) - SIDE - 1)
     whole = position.astype(np.int64)
-    x = (position - whole)[:, np.newaxis]
-    a, b, c, d = (sound[whole + offset] for offset in (-1, 0, 1, 2))
-    outer = x * (x - 1) * (d * (x + 1) - a * (x - 2)) / 6
-    inner = (x + 1) * (x - 2) * (b * (x - 1) - c * x) / 2
-    cubic: Samples = outer + inner
-    return cubic
+    weights = _WEIGHTS[np.rint((position - whole) * PHASES).astype(np.int64)]
+    between: Samples = np.einsum("ij,ijk->ik", weights, sound[whole[:, np.newaxis] + _AROUND])
+    return between

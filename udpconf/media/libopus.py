@@ -21,7 +21,7 @@ Pcm = NDArray[np.int16]
 
 # <opus_defines.h>
 _RESTRICTED_LOWDELAY = 2051
-_SET_BITRATE, _GET_LOOKAHEAD, _RESET_STATE = 4002, 4027, 4028
+_SET_BITRATE, _SET_PACKET_LOSS, _GET_LOOKAHEAD, _RESET_STATE = 4002, 4014, 4027, 4028
 
 _SHORTS = ctypes.POINTER(ctypes.c_int16)
 
@@ -67,6 +67,10 @@ class Encoder:
     def set_bitrate(self, bitrate_bps: int) -> None:
         """From the next packet on."""
         self._library.opus_encoder_ctl(self._state, _SET_BITRATE, ctypes.c_int32(bitrate_bps))
+
+    def set_packet_loss(self, percent: int) -> None:
+        """How many packets are lost: the more, the less each leans on the one before."""
+        self._library.opus_encoder_ctl(self._state, _SET_PACKET_LOSS, ctypes.c_int32(percent))
 
     def reset(self) -> None:
         """Forget all sound."""

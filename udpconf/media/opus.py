@@ -1,7 +1,7 @@
 """Opus by libopus, which PyAV's wheel carries: sound in, frames of 5, 10 or 20 ms out, and back, lost frames concealed.
 
 Where ctypes can call the library (media/libopus.py), the bit rate can change; a single lost frame is made up of an earlier piece
-of the sound (media/interpolation.py), which the decoder gets as a packet (media/stand_in.py), and what no piece fits into, the
+of the sound, which the decoder gets as a packet (media/bridge.py), and what no piece fits into, the
 decoder makes up by itself. Elsewhere PyAV's codec does, with our own concealment.
 
 The low-delay application looks ahead 2.5 ms and is pure CELT, so a frame costs its length + 2.5 ms of delay in all. The
@@ -18,11 +18,12 @@ from udpconf.errors import ConfigError
 from udpconf.frames import OPUS_FRAME_US, OPUS_FRAMES_US, opus_duration_us
 from udpconf.limits import MS, OPUS_FRAME_MAX_BYTES, SECOND
 from udpconf.media import libopus
+from udpconf.media.bridge import Bridge
+from udpconf.media.comb_filter import comb_filter
 from udpconf.media.concealment import Concealment
-from udpconf.media.interpolation import BEFORE, extend, fill
+from udpconf.media.interpolation import BEFORE, lead_over
 from udpconf.media.native import av
 from udpconf.media.silence import SilenceGate
-from udpconf.media.stand_in import StandIn
 from udpconf.media.steady_rate import RateControl, SteadyRate
 
 Pcm = NDArray[np.int16]
@@ -45,10 +46,6 @@ FADE_FROM, FADE_FRAMES = 2, 4
 # may be these, which may have it.
 FIRST_CELT_TOC = 16 << 3
 HEARD_FRAMES = -(-BEFORE // FRAME_SAMPLES)
-# From how like its neighbours sound must be to be made up of an earlier piece. With the frame that follows at hand: below it
-# libopus's own concealment is as near to speech. Without: only what is as good as periodic goes on as it did.
-FILL_LIKENESS = 0.8
-EXTEND_LIKENESS = 0.98
 LAYOUTS = {1: "mono", 2: "stereo"}
 
 
@@ -135,8 +132,10 @@ class OpusDecoder:
         if library is not None:
             silence = np.zeros((FRAME_SAMPLES, channels), np.int16)
             self._heard: deque[Pcm] = deque([silence] * HEARD_FRAMES, maxlen=HEARD_FRAMES)
-            self._stand_in: StandIn | None = None  # not made until something is lost
+            self._bridge: Bridge | None = None  # not made until something is lost
             self._library = library
+            self._packet = b""  # the last one
+            self._ahead: NDArray[np.float64] | None = None  # made up beyond the last frame
             self._celt = (
                 True  # so was the last packet: only among those a packet made here does not change the mode
             )
@@ -149,6 +148,8 @@ class OpusDecoder:
     def decode(self, data: bytes) -> Pcm:
         """As long as ``opus_duration_us`` says, int16[n] (mono) or int16[n, 2]. Never raises, whatever the bytes."""
         samples = samples_of(opus_duration_us(data))
+        if self._native is not None and self._bridge is not None and self._ahead is not None:
+            self._native = self._bridge.reconsidered(self._native, data)
         block = self._decode(data, samples)
         if block is None:
             self.broken += 1
@@ -156,9 +157,11 @@ class OpusDecoder:
         if self._native is None:
             return self._concealment.received(block)
         self._celt = data[0] >= FIRST_CELT_TOC
+        self._packet = data
         if self._concealed:
             if self._concealed > FADE_FROM:
                 block = _faded(block, self._level(), 1.0)
+            block = self._led_over(block)
             self._concealed = 0
         return self._remembered(block)
 
@@ -175,14 +178,14 @@ class OpusDecoder:
             recovered = self._native.recover(following, FRAME_SAMPLES)
             if recovered is not None:
                 self._concealed = 1
-                return self._remembered(self._shaped(recovered))
+                return self._remembered(self._led_over(self._shaped(recovered)))
         # The bridge is made for frames of 10 ms, as nearly all are; other lengths are left to libopus.
         alone = self._celt and not self._concealed and samples == FRAME_SAMPLES
-        bridge = self._bridge(self._native, following) if alone else None
+        bridge = self._bridged(self._native, following) if alone else None
         if bridge is not None:
             self._concealed = 1
             return self._remembered(bridge)
-        return self._remembered(self._continued(self._native, samples))
+        return self._remembered(self._led_over(self._continued(self._native, samples)))
 
     def fade_out(self, samples: int) -> Pcm:
         """Up to 10 ms of what was heard last, fading to silence; then nothing has to be decoded until there is sound again.
@@ -195,35 +198,26 @@ class OpusDecoder:
         else:
             lost = self._native.copy().conceal(FRAME_SAMPLES)
             assert lost is not None, "libopus conceals whatever came before"
-            made_up = self._shaped(lost)
+            made_up = self._led_over(self._shaped(lost))
         return _faded(made_up[:samples], self._level(), 0.0)
 
-    def _bridge(self, decoder: libopus.Decoder, following: bytes | None) -> Pcm | None:
+    def _bridged(self, decoder: libopus.Decoder, following: bytes | None) -> Pcm | None:
         """Made up of an earlier piece of the sound; None: there is none that fits."""
         heard = np.concatenate(self._heard).astype(np.float64)
-        before = heard[-BEFORE:]
         if not heard.any():
             return None
-        if self._stand_in is None:
-            self._stand_in = StandIn(self._library, SAMPLE_RATE, self.channels, FRAME_SAMPLES)
-        # Up to the end of the overlap of the frame after it, which is not as it should be.
-        gap = FRAME_SAMPLES + self._stand_in.lookahead
-        bridge = None
-        made_up = extend(before, gap)
-        if made_up.likeness >= EXTEND_LIKENESS:
-            bridge = self._stand_in.decode(decoder, heard, made_up.sound, following, exact=True)
-        if bridge is None and following is not None:
-            ahead = decoder.copy()
-            ahead.conceal(FRAME_SAMPLES)
-            after = ahead.decode(following, FRAME_SAMPLES)
-            if after is not None:
-                made_up = fill(before, after[self._stand_in.lookahead :].astype(np.float64), gap)
-                if made_up.likeness >= FILL_LIKENESS:
-                    bridge = self._stand_in.decode(decoder, heard, made_up.sound, following, exact=False)
-        if bridge is None:
+        if self._bridge is None:
+            self._bridge = Bridge(self._library, SAMPLE_RATE, self.channels, FRAME_SAMPLES)
+        bridged = self._bridge.across(decoder, heard, comb_filter(self._packet), following)
+        if bridged is None:
             return None
-        self._native, played = bridge
-        return self._shaped(played)
+        self._native, self._ahead = bridged.decoder, bridged.ahead
+        return self._shaped(bridged.played)
+
+    def _led_over(self, block: Pcm) -> Pcm:
+        """What comes after a made-up frame, begun by what was made up as well."""
+        ahead, self._ahead = self._ahead, None
+        return block if ahead is None else self._shaped(lead_over(ahead, block.reshape(len(block), -1)))
 
     def _remembered(self, block: Pcm) -> Pcm:
         if len(block) == FRAME_SAMPLES:

@@ -11,19 +11,21 @@ import numpy as np
 from numpy.typing import NDArray
 
 from udpconf.media import libopus
+from udpconf.media.comb_filter import CombFilter, allowing_for, comb_filter, with_strength
 
 Pcm = NDArray[np.int16]
 Samples = NDArray[np.float64]
 
 # Fine enough for the sound to come out as it went in.
 BITRATE_BPS = 128_000
-# Before the frame in question the encoder hears so many others: after four its comb filter is the sender's, mostly; if it is not,
-# it may be after more. With (4, 5) two of 314 frames of a sweep came out 3 dB too far off.
-WARM_FRAMES = (4, 5, 6)
+# The encoder is told that so many packets are lost: it then writes how loud the bands are in full, not by how much they differ from
+# the packet before, which is not the one that the decoder had. From 3 on it has another comb filter.
+PACKET_LOSS_PERCENT = 2
+# Before the frame in question the encoder hears so many others: after two the bands are always written in full, and its comb filter
+# is the sender's, mostly; if it is not, it may be after more.
+WARM_FRAMES = (2, 3, 4)
 # Off by so small a share of the energy it need not be better.
 MISMATCH_GOOD = 0.001
-# If it is not yet as good, what came out too little is put in more, so often.
-CORRECTIONS = 1
 # What comes out may be off by a tenth of the energy: otherwise comb filters differ, and libopus's own concealment is safer.
 MISMATCH_MAX = 0.1
 
@@ -40,6 +42,7 @@ class StandIn:
     def __init__(self, library: ctypes.CDLL, sample_rate: int, channels: int, frame: int) -> None:
         self._frame = frame
         self._encoder = libopus.Encoder(library, sample_rate, channels, BITRATE_BPS)
+        self._encoder.set_packet_loss(PACKET_LOSS_PERCENT)
         self.lookahead = self._encoder.lookahead
 
     def decode(
@@ -47,6 +50,7 @@ class StandIn:
         decoder: libopus.Decoder,
         before: Samples,
         made_up: Samples,
+        comb: CombFilter | None,
         following: bytes | None,
         *,
         exact: bool,
@@ -57,6 +61,7 @@ class StandIn:
             decoder: it has decoded what was before; it stays as it is.
             before: [n, channels], as decoded: six frames or more.
             made_up: [frame + lookahead, channels], which follows.
+            comb: of the packet before.
             following: the packet that comes next, if it is there: it tells how well the decoder goes on.
             exact: the sound is sure enough for a good packet to be worth up to 2 ms; otherwise any that will do is taken.
 
@@ -67,10 +72,9 @@ class StandIn:
         least = MISMATCH_MAX * energy
         good = (MISMATCH_GOOD if exact else MISMATCH_MAX) * energy
         best: tuple[libopus.Decoder, Pcm] | None = None
-        wanted, best_warm_frames = made_up, WARM_FRAMES[0]
-        for attempt in range(len(WARM_FRAMES) + CORRECTIONS):
-            warm_frames = WARM_FRAMES[attempt] if attempt < len(WARM_FRAMES) else best_warm_frames
-            packet = self._packet(before, made_up if attempt < len(WARM_FRAMES) else wanted, warm_frames)
+        for warm_frames in WARM_FRAMES:
+            sound = np.concatenate((before, made_up))[-(warm_frames + 1) * self._frame :]
+            packet = self._packet(sound, comb)
             candidate = decoder.copy()
             played = candidate.decode(packet, self._frame)
             assert played is not None, "libopus decodes what it encoded"
@@ -79,15 +83,23 @@ class StandIn:
             lacks = made_up[: len(heard)] - heard
             mismatch = np.vdot(lacks, lacks)
             if mismatch <= least:
-                best, least, best_warm_frames = (candidate, played), mismatch, warm_frames
-                wanted = made_up.copy()
-                wanted[: len(lacks)] += lacks
+                best, least = (candidate, played), mismatch
             if mismatch <= good:
                 break
         return best
 
-    def _packet(self, before: Samples, made_up: Samples, warm_frames: int) -> bytes:
-        sound = np.concatenate((before, made_up))[-(warm_frames + 1) * self._frame :]
+    def _packet(self, sound: Samples, comb: CombFilter | None) -> bytes:
+        """For the last frame, its comb filter as strong as that one."""
+        packet = self._encoded(sound)
+        own = comb_filter(packet)
+        if comb is None or own is None or own.strength == comb.strength:
+            return packet
+        # The first frame decides how strong an encoder's filter is from then on: it stays as it is.
+        share = np.clip(np.arange(len(sound)) / self._frame - 1, 0, 1)[:, np.newaxis]
+        packet = self._encoded(sound + share * (allowing_for(sound, own, comb.strength) - sound))
+        return packet if comb_filter(packet) is None else with_strength(packet, comb.strength)
+
+    def _encoded(self, sound: Samples) -> bytes:
         pcm = np.clip(np.rint(sound), -32768, 32767).astype(np.int16)
         self._encoder.reset()
         for start in range(0, len(pcm), self._frame):
