@@ -9,7 +9,7 @@ from numpy.typing import NDArray
 from udpconf.media import libopus
 from udpconf.media.comb_filter import CombFilter, comb_filter
 from udpconf.media.interpolation import BEFORE, are_alike, as_pcm, extend, fill
-from udpconf.media.stand_in import StandIn
+from udpconf.media.stand_in import MISMATCH_GOOD, MISMATCH_MAX, StandIn
 
 Pcm = NDArray[np.int16]
 Samples = NDArray[np.float64]
@@ -66,7 +66,7 @@ class Bridge:
         found = (
             None
             if sound is None
-            else self._stand_in.decode(decoder, heard, sound, None, following, exact=False)
+            else self._stand_in.decode(decoder, heard, sound, None, following, good=MISMATCH_MAX)
         )
         return None if found is None else Bridged(found[1], found[0], None)
 
@@ -80,7 +80,7 @@ class Bridge:
         if last is None or comb is None or last[3] is None or comb.strength == last[3].strength:
             return decoder
         before, heard, sound, _ = last
-        other = self._stand_in.decode(before, heard, sound, comb, following, exact=True)
+        other = self._stand_in.decode(before, heard, sound, comb, following, good=MISMATCH_GOOD)
         if other is None or self._misses(following, decoder, sound) <= self._misses(
             following, other[0], sound
         ):
@@ -104,12 +104,14 @@ class Bridge:
         if made_up.likeness < EXTEND_LIKENESS:
             return None
         sound = made_up.sound
-        found = self._stand_in.decode(decoder, heard, sound[: self._gap], comb, following, exact=True)
+        # It need be no nearer to what is made up than that is to the sound.
+        good = 1 - made_up.likeness
+        found = self._stand_in.decode(decoder, heard, sound[: self._gap], comb, following, good=good)
         if found is not None and following is not None and not self._leads_to(following, found[0], sound):
             # With noise in it the course is not known as well as that; but the next frame is about right now, and tells.
             between = self._between(heard, found[0], following, EXTEND_LIKENESS)
             if between is not None:
-                again = self._stand_in.decode(decoder, heard, between, comb, following, exact=True)
+                again = self._stand_in.decode(decoder, heard, between, comb, following, good=good)
                 found, sound = (found, sound) if again is None else (again, between)
         if found is None:
             return None

@@ -53,7 +53,7 @@ class StandIn:
         comb: CombFilter | None,
         following: bytes | None,
         *,
-        exact: bool,
+        good: float,
     ) -> tuple[libopus.Decoder, Pcm] | None:
         """A decoder that goes on from ``made_up``, and what it plays.
 
@@ -63,14 +63,13 @@ class StandIn:
             made_up: [frame + lookahead, channels], which follows.
             comb: of the packet before.
             following: the packet that comes next, if it is there: it tells how well the decoder goes on.
-            exact: the sound is sure enough for a good packet to be worth up to 2 ms; otherwise any that will do is taken.
+            good: a packet that is off by no more than this share of the energy is taken, though another may be better.
 
         Returns:
             None: it came out too different.
         """
         energy = np.vdot(made_up, made_up) + made_up.size
         least = MISMATCH_MAX * energy
-        good = (MISMATCH_GOOD if exact else MISMATCH_MAX) * energy
         best: tuple[libopus.Decoder, Pcm] | None = None
         for warm_frames in WARM_FRAMES:
             sound = np.concatenate((before, made_up))[-(warm_frames + 1) * self._frame :]
@@ -84,7 +83,7 @@ class StandIn:
             mismatch = np.vdot(lacks, lacks)
             if mismatch <= least:
                 best, least = (candidate, played), mismatch
-            if mismatch <= good:
+            if mismatch <= max(good, MISMATCH_GOOD) * energy:
                 break
         return best
 
