@@ -91,3 +91,11 @@ def test_under_a_low_ceiling_sound_takes_a_tenth_but_what_speech_needs() -> None
         50_000,
         64_000,
     ]
+
+
+def test_without_pictures_sound_need_not_wait_until_the_path_is_known() -> None:
+    sender = SoundSender(alone=True)
+    assert 40_000 < sender.bitrate_bps(WIDE_BPS) < 64_000, "beside the one copy"
+    assert sender.bitrate_bps(0) == 32_000
+    sender.handle_feedback(Feedback(0, 0, 0, 0, 0, 0, 0, 0, 0, 300, 0, 0))
+    assert sender.bitrate_bps(WIDE_BPS) == 64_000

@@ -66,7 +66,7 @@ class ClientEndpoint:
         self._retry_at_us: int | None = None
         self._session: Session | None = None
         self._connection_id = bytes(8)
-        self._sound = SoundSender(config.audio_channels, config.audio_frame_us)
+        self._sound = SoundSender(config.audio_channels, config.audio_frame_us, alone=not config.video)
         self._binding = AudioBinding()
         # Drained after every input: never longer than one input makes it.
         self._transmits: deque[Transmit] = deque()
@@ -291,7 +291,7 @@ class ClientEndpoint:
         self._session = Session(established.keys, Direction.CLIENT_TO_SERVER, established.session_id, now_us)
         self._video.clear()
         self._binding = AudioBinding()  # the port before is another session's, perhaps another server's
-        self._sound = SoundSender(config.audio_channels, config.audio_frame_us)
+        self._sound = SoundSender(config.audio_channels, config.audio_frame_us, alone=not config.video)
         self._totals.session_begins()
         self._said_latency_ms = self._latency_ms
         wall_us = now_us + self._wall_offset_us

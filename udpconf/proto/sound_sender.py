@@ -38,9 +38,10 @@ class SoundSender:
     Args:
         channels: 1 or 2.
         frame_us: how long a frame is.
+        alone: no pictures are sent beside it.
     """
 
-    def __init__(self, channels: int = 1, frame_us: int = OPUS_FRAME_US) -> None:
+    def __init__(self, channels: int = 1, frame_us: int = OPUS_FRAME_US, *, alone: bool = False) -> None:
         self._frame_us = frame_us
         # What a packet has for its blocks.
         self._room_bytes = SOUND_MAX_BPS / 8 * frame_us / SECOND - OVERHEAD_BYTES - AUDIO_HEADER_BYTES
@@ -51,6 +52,7 @@ class SoundSender:
         self._loss = LossEstimate(LOSS_WINDOW_US)
         self._redundancy = AT_FIRST
         self._sent_us = 0  # of sound
+        self._wide_after = 0 if alone else WIDE_AFTER_PACKETS
         self._told = 0  # packets of which the server has said what became of them
 
     def handle_feedback(self, feedback: Feedback) -> None:
@@ -85,6 +87,6 @@ class SoundSender:
         frame_bytes = self._room_bytes / blocks - AUDIO_BLOCK_BYTES
         bps = int(frame_bytes * 8 * SECOND / self._frame_us)
         narrow_bps = self._channels * BITRATE_NARROW_BPS
-        if self._told >= WIDE_AFTER_PACKETS:
+        if self._told >= self._wide_after:
             narrow_bps = max(narrow_bps, int(CEILING_SHARE * open_ceiling_bps))
         return max(BITRATE_MIN_BPS, min(bps, self._channels * BITRATE_BPS, narrow_bps))
