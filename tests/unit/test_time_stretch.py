@@ -198,6 +198,19 @@ def test_no_more_is_changed_than_was_asked_for(at_most: int) -> None:
         assert bool(result.added) == (at_most >= LAG_MIN)
 
 
+@given(seed=st.integers(0, 1_000), at_least=st.floats(-1, 1))
+def test_nothing_is_changed_where_it_would_be_less_alike_than_asked_for(seed: int, at_least: float) -> None:
+    pcm = noise(seed)[: HEARD + AHEAD]
+    for change in (shorten, lengthen):
+        free, bound = change(pcm, HEARD), change(pcm, HEARD, at_least=at_least)
+        assert bound.likeness == free.likeness
+        if free.likeness >= at_least:
+            assert bound.added == free.added
+        else:
+            assert bound.added == 0
+            assert np.array_equal(bound.pcm, pcm[HEARD:])
+
+
 def test_full_scale_does_not_wrap() -> None:
     pcm = noise(1, amplitude=60_000)
     for change in ("shorten", "lengthen"):

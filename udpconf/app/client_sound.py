@@ -22,7 +22,6 @@ from udpconf.media.time_stretch import (
     LAG_MIN,
     PLACE_STEP,
     PLACES_MAX,
-    Stretched,
     lengthen,
     shorten,
 )
@@ -202,18 +201,20 @@ class ClientSound:
                 return
             while len(self._pcm) < self._next + AT_HAND_SAMPLES and self.buffer.next_waits:
                 self._pop(now_us, ahead_us, audible=audible, early=True)
-        changed = self._changed(longer=wish_us > 0, samples=max(samples, LAG_MIN))
-        if changed.added and changed.likeness >= (HURRIED_LIKENESS if hurried else GOOD_LIKENESS):
+        change = lengthen if wish_us > 0 else shorten
+        changed = change(
+            self._pcm[self._next - HEARD_SAMPLES :],
+            HEARD_SAMPLES,
+            max(samples, LAG_MIN),
+            HURRIED_LIKENESS if hurried else GOOD_LIKENESS,
+        )
+        if changed.added:
             self._pcm = np.concatenate((self._pcm[: self._next], changed.pcm))
             self.buffer.handle_stretch(changed.added * SECOND // SAMPLE_RATE)
             self._looked = 0
         else:
             self._look_again = LOOK_AGAIN_BLOCKS << min(self._looked, LOOK_LESS)
             self._looked += 1
-
-    def _changed(self, *, longer: bool, samples: int) -> Stretched:
-        sound = self._pcm[self._next - HEARD_SAMPLES :]
-        return (lengthen if longer else shorten)(sound, HEARD_SAMPLES, samples)
 
     def _decode(self, frame: OpusFrame, skipped: Sequence[OpusFrame]) -> Pcm:
         """int16[n, 1 or 2] for this frame. A frame that was left out goes over into this one, so that nothing clicks."""

@@ -39,9 +39,7 @@ class Stretched(NamedTuple):
     """Sound after a change of its length."""
 
     pcm: Pcm  # int16[n, channels]: what is to be played, without what had been played
-    added: (
-        int  # samples that it has more than before; negative: fewer; 0: there was too little sound to work on
-    )
+    added: int  # samples that it has more than before; negative: fewer; 0: there was too little sound, or nothing alike enough
     likeness: float  # of the two places, -1 to 1: see GOOD_LIKENESS
 
 
@@ -51,29 +49,31 @@ class _Splice(NamedTuple):
     mismatch: float  # energy of the difference by the energy of both: 0 alike, 1 unrelated, 2 opposite
 
 
-def shorten(pcm: Pcm, played: int = 0, at_most: int = LAG_MAX) -> Stretched:
+def shorten(pcm: Pcm, played: int = 0, at_most: int = LAG_MAX, at_least: float = -1.0) -> Stretched:
     """Leave out a period where it is heard least.
 
     Args:
         pcm: int16[n, channels] at 48 kHz. 20 ms are enough for any period; with 30 ms there is a choice of places.
         played: so many samples at its beginning have been heard and stay as they are.
         at_most: samples to leave out, in case less than a long period is wanted.
+        at_least: how alike the two places have to be; otherwise nothing is changed.
     """
     pcm = pcm[played:]
     leaves = range(0, len(pcm) - FADE - LAG_MIN + 1, PLACE_STEP)[:PLACES_MAX]
-    return _spliced(pcm, 0, _best_splice(pcm, leaves, 1, at_most))
+    return _spliced(pcm, 0, _best_splice(pcm, leaves, 1, at_most), at_least)
 
 
-def lengthen(pcm: Pcm, played: int = 0, at_most: int = LAG_MAX) -> Stretched:
+def lengthen(pcm: Pcm, played: int = 0, at_most: int = LAG_MAX, at_least: float = -1.0) -> Stretched:
     """Repeat a period where it is heard least.
 
     Args:
         pcm: int16[n, channels] at 48 kHz: what was played last, 15 ms if there is as much, and what comes next.
         played: so many samples at its beginning have been heard: they may be repeated, but not changed.
         at_most: samples to add, in case less than a long period is wanted.
+        at_least: how alike the two places have to be; otherwise nothing is changed.
     """
     leaves = range(max(played, LAG_MIN), len(pcm) - FADE + 1, PLACE_STEP)[:PLACES_MAX]
-    return _spliced(pcm, played, _best_splice(pcm, leaves, -1, at_most))
+    return _spliced(pcm, played, _best_splice(pcm, leaves, -1, at_most), at_least)
 
 
 def _best_splice(pcm: Pcm, leaves: Sequence[int], direction: int, at_most: int) -> _Splice | None:
@@ -113,10 +113,12 @@ def _likenesses(samples: Samples, places: NDArray[np.int_]) -> Samples:
     return products[:, : count - FADE + 1]
 
 
-def _spliced(pcm: Pcm, played: int, splice: _Splice | None) -> Stretched:
+def _spliced(pcm: Pcm, played: int, splice: _Splice | None, at_least: float) -> Stretched:
     if splice is None:
         return Stretched(pcm[played:], 0, 0.0)
     leave, enter, mismatch = splice
+    if 1 - mismatch < at_least:
+        return Stretched(pcm[played:], 0, 1 - mismatch)
     weight = ((np.arange(FADE) + 1) / (FADE + 1))[:, np.newaxis]
     faded = pcm[leave : leave + FADE] * (1 - weight) + pcm[enter : enter + FADE] * weight
     # Sounds that are alike keep their loudness when their gains add up to one, others when their powers do.
