@@ -339,6 +339,34 @@ def test_who_leaves_is_faded_out() -> None:
     assert np.abs(np.diff(heard[:, 0].astype(int), 2)).max() < 150, "no click"
 
 
+@pytest.mark.parametrize("clients", [5, 6, 7, 8, 9, 10, 17])
+def test_who_leaves_a_room_of_many_is_not_heard_any_more_and_the_others_go_on(clients: int) -> None:
+    pitches = range(400, 400 + 200 * clients, 200)
+    room = Room(*pitches, amplitude=1000.0)
+    mixed = room.receiver.subscribe()
+    room.run(1 * SECOND)
+    room.receiver.remove_client("client-400")
+    taken(mixed)
+    room.run(2 * SECOND)
+    blocks = [block.pcm for block in taken(mixed)]
+    assert 198 <= len(blocks) <= 200  # fewer at a time from then on, perhaps
+    loudness = np.abs(np.fft.rfft(np.concatenate(blocks[-100:])[:, 0] * np.hanning(RATE // 2)))
+    assert sorted(2 * np.argsort(loudness)[1 - clients :]) == list(pitches)[1:]
+
+
+def test_where_all_lose_the_same_frame_two_at_a_time_are_made_up_well_and_the_others_by_libopus() -> None:
+    room = Room(*range(400, 1400, 100))
+    room.receiver.subscribe()
+    clients = list(room.receiver._clients.values())
+    bridges = [0]
+    for _ in range(200):
+        room.run(room.now_us + FRAME_US, lost=frozenset({100}))
+        bridges.append(sum(client._decoder.bridges for client in clients if client._decoder is not None))
+    assert 2 <= bridges[-1] < len(clients)
+    assert max(later - earlier for earlier, later in itertools.pairwise(bridges)) <= 2
+    assert {client.buffer.counts.lost + client.buffer.counts.stretched for client in clients} == {1}
+
+
 def test_how_loud_a_client_is_can_be_read_and_falls_when_it_is_silent() -> None:
     room = Room(440)
     room.receiver.subscribe()

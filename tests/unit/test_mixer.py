@@ -59,6 +59,23 @@ def test_after_the_noise_a_voice_is_as_loud_as_before() -> None:
     assert np.array_equal(in_blocks(mixer, voice)[-4_800:], voice[-4_800:])
 
 
+@pytest.mark.parametrize("samples", [240, 480, 960])
+def test_it_takes_a_third_of_a_second_until_it_is_twice_as_loud_again_however_long_blocks_are(
+    samples: int,
+) -> None:
+    mixer = Mixer()
+    mixer.mix([np.full((samples, 1), round(2 * CEILING / 5), np.int16)] * 5)
+    quiet = np.full((samples, 1), 10_000, np.int16)
+    heard = np.concatenate([mixer.mix([quiet]) for _ in range(RATE // samples)])[:, 0]
+    assert heard[0] < 5_200
+    assert 0.3 < np.count_nonzero(heard < 10_000) / RATE < 0.4
+
+
+def test_blocks_of_different_lengths_are_not_mixed() -> None:
+    with pytest.raises(ValueError, match="shape"):
+        Mixer().mix([tone(300, 100, 480), tone(300, 100, 240), tone(300, 100, 240)])
+
+
 def test_the_lowest_sample_there_is_does_not_wrap() -> None:
     mixed = Mixer().mix([np.full((480, 1), -32_768, np.int16)] * 3)
     assert mixed.max() < 0

@@ -1,5 +1,6 @@
 """A stop that was asked for ends the program, also where Python loses the exception on its way."""
 
+import contextlib
 import signal
 import sys
 import weakref
@@ -10,6 +11,7 @@ from udpconf.cli import main, stop
 from udpconf.cli.console import Console
 from udpconf.cli.live import LiveStatistics, Readout
 from udpconf.cli.stop import StopRequested
+from udpconf.errors import ConfigError
 
 
 @pytest.fixture(autouse=True)
@@ -45,27 +47,42 @@ def test_a_stop_that_is_lost_while_an_object_is_finalized_is_raised_at_the_next_
     assert (caught.value.reason, caught.value.exit_code) == ("Ctrl-C", 130)
 
 
-def test_an_error_after_a_stop_was_asked_for_is_told_and_ends_with_the_code_of_the_stop(
-    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+@pytest.mark.parametrize(
+    ("number", "error", "exit_code"),
+    [
+        (signal.SIGINT, RuntimeError("release unlocked lock"), 130),
+        (signal.SIGINT, ConfigError("the disk is full"), 130),
+        (signal.SIGINT, None, 130),
+        (signal.SIGTERM, RuntimeError("release unlocked lock"), 1),
+        (signal.SIGTERM, ConfigError("the disk is full"), 3),
+        (signal.SIGTERM, None, 0),
+        (None, RuntimeError("a mistake"), 1),
+        (None, ConfigError("the disk is full"), 3),
+        (None, None, 0),
+    ],
+)
+def test_the_exit_code_is_that_of_ctrl_c_or_of_the_error_that_came_of_it(
+    number: signal.Signals | None,
+    error: Exception | None,
+    exit_code: int,
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
 ) -> None:
     def interrupted(**_: object) -> None:
-        """What threading.Condition.wait makes of an exception between two of its lines."""
-        try:
-            signal.raise_signal(signal.SIGINT)
-        except StopRequested:
-            raise RuntimeError("release unlocked lock") from None
+        """The stop goes astray, and leaves this."""
+        stop.stop_on_terminate()
+        if number is not None:
+            with contextlib.suppress(StopRequested):
+                signal.raise_signal(number)
+        if error is not None:
+            raise error
 
+    codes: list[int] = []
     monkeypatch.setattr(main, "app", interrupted)
-    assert main._run() == 130
-    assert "release unlocked lock" in capsys.readouterr().err
-
-
-def test_an_error_without_a_stop_ends_with_1(monkeypatch: pytest.MonkeyPatch) -> None:
-    def broken(**_: object) -> None:
-        raise RuntimeError("a mistake")
-
-    monkeypatch.setattr(main, "app", broken)
-    assert main._run() == 1
+    monkeypatch.setattr(main, "_end", codes.append)
+    main.main()
+    assert codes == [exit_code]
+    assert (str(error) if error else "") in capsys.readouterr().err
 
 
 def _nothing() -> Readout:

@@ -42,8 +42,9 @@ LEVEL_FALL = 0.966
 AT_HAND_SAMPLES = LAG_MAX + FADE
 # All places to leave from that are looked at have been played by then: before, one would mostly look at the same again.
 LOOK_AGAIN_BLOCKS = PLACES_MAX * PLACE_STEP // PLAY_SAMPLES + 1
-# Where none is found, it is looked for half as often each time, down to once in 80 ms: a look takes as long as six frames do.
-LOOK_LESS = 2
+# Where none is found, it is looked for half as often the next time, so many times: down to once in 80 ms. A look takes as long as
+# six frames do.
+LOOK_LESS_TIMES = 2
 
 
 class ClientSound:
@@ -54,6 +55,7 @@ class ClientSound:
         latency_us: it is heard so long after its capture at least; 0: as early as the path allows.
         arrived: the frames that the latest ``play`` took out of the buffer, in order; a recording wants them.
         capture_us: when the first sample that the latest ``play`` gave was captured.
+        bridges: so many lost frames the latest ``play`` made up of earlier sound, or tried to, which takes a while.
         volume: how loud it goes into the mix, 1 is as it came. Set it from any thread.
         level: how loud it is, 0..1 of full scale: the peak, falling slowly; before the volume.
     """
@@ -63,9 +65,11 @@ class ClientSound:
         self.latency_us = latency_us
         self.arrived: Sequence[OpusFrame] = ()
         self.capture_us = 0
+        self.bridges = 0
         self.volume = 1.0
         self.level = 0.0
         self._mixed_volume = 1.0
+        self._may_bridge = True
         self._rests = False  # the last that was popped was silence that the sender left out
         self._decoder: OpusDecoder | None = None  # not made until somebody wants to hear
         self._look_again = 0  # blocks until a place to make it longer or shorter is looked for once more
@@ -80,7 +84,9 @@ class ClientSound:
         self._next_capture_us = 0
         self._unmeasured = 0  # so many samples at the end of it
 
-    def play(self, now_us: int, ahead_us: int, blocks: int = 1, *, audible: bool) -> Pcm | None:
+    def play(
+        self, now_us: int, ahead_us: int, blocks: int = 1, *, audible: bool, may_bridge: bool = True
+    ) -> Pcm | None:
         """The next 5 ms or more, int16[240 * blocks, 1 or 2]; None: there is nothing to play.
 
         Args:
@@ -88,9 +94,12 @@ class ClientSound:
             ahead_us: so much was taken at this time already, and is heard before this.
             blocks: so many times 5 ms.
             audible: somebody wants to hear it. If not, frames go the same way, but are not decoded.
+            may_bridge: there is time to make up a lost frame well.
         """
         if self.arrived:
             self.arrived = ()
+        self.bridges = 0
+        self._may_bridge = may_bridge
         self.level *= LEVEL_FALL**blocks
         self._look_again -= blocks
         samples = blocks * PLAY_SAMPLES
@@ -119,13 +128,14 @@ class ClientSound:
         louder: NDArray[np.float32] = block * gain[:, np.newaxis]
         return louder
 
-    def farewell(self) -> Pcm | None:
-        """The last 5 ms of who has left, fading out, so that it ends without a click; None: it was silent."""
+    def farewell(self, blocks: int = 1) -> Pcm | None:
+        """The last 5 ms of who has left, fading out, so that it ends without a click, and silence; None: it was silent."""
         if self._decoder is None or not self._pcm[self._next - 1].any():
             return None
         if len(self._pcm) < self._next + PLAY_SAMPLES:
             self._append(self._decoder.conceal(samples=PLAY_SAMPLES).reshape(PLAY_SAMPLES, -1))
-        return crossfade(self._pcm[self._next :][:PLAY_SAMPLES], self._silence(PLAY_SAMPLES))
+        fading = crossfade(self._pcm[self._next :][:PLAY_SAMPLES], self._silence(PLAY_SAMPLES))
+        return np.concatenate((fading, self._silence((blocks - 1) * PLAY_SAMPLES)))
 
     def _append(self, pcm: Pcm) -> None:
         """It is played after all else; what was played longer ago than anybody asks for goes."""
@@ -213,7 +223,7 @@ class ClientSound:
             self.buffer.handle_stretch(changed.added * SECOND // SAMPLE_RATE)
             self._looked = 0
         else:
-            self._look_again = LOOK_AGAIN_BLOCKS << min(self._looked, LOOK_LESS)
+            self._look_again = LOOK_AGAIN_BLOCKS << min(self._looked, LOOK_LESS_TIMES)
             self._looked += 1
 
     def _decode(self, frame: OpusFrame, skipped: Sequence[OpusFrame]) -> Pcm:
@@ -229,5 +239,8 @@ class ClientSound:
     def _sound(self, frame: OpusFrame, decoder: OpusDecoder) -> Pcm:
         samples = samples_of(self._duration_us(frame))
         if frame.data is None:
-            return decoder.conceal(self.buffer.following, samples).reshape(samples, -1)
+            before = decoder.bridges
+            made_up = decoder.conceal(self.buffer.following, samples, may_bridge=self._may_bridge)
+            self.bridges += decoder.bridges - before
+            return made_up.reshape(samples, -1)
         return decoder.decode(frame.data).reshape(samples, -1)

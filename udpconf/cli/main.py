@@ -41,7 +41,10 @@ def every_verb(
 
 def main() -> None:
     """Run the program; every error is one sentence on stderr and its documented exit code."""
-    _end(_run())
+    exit_code = _run()
+    asked = requested()
+    # Ctrl-C is the reason whatever it has led to; after SIGTERM, whose code is 0, an error keeps its own.
+    _end(exit_code if asked is None else asked.exit_code or exit_code)
 
 
 def _run() -> int:
@@ -58,14 +61,12 @@ def _run() -> int:
         console.error(str(error), error.exit_code)
         return error.exit_code
     except Exception as error:  # noqa: BLE001  (the last stop: said in a sentence, shown in full under -vv)
-        asked = requested()
-        exit_code = 1 if asked is None else asked.exit_code
         console.error(
             f"Unexpected {type(error).__name__}: {error}. That is a mistake in udpconf; the same command with -vv "
             "shows where.",
-            exit_code,
+            1,
         )
-        return exit_code
+        return 1
     return 0
 
 

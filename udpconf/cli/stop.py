@@ -3,7 +3,7 @@
 An exception that may come between any two instructions is the only one that ends a wait in somebody else's code, and it
 can go astray there: Python drops what is raised while an object is finalized (a module's lock, after an import), and a
 condition variable that loses its lock in between complains of that instead. So who waits in a loop asks ``check_stop`` too,
-and an error after a stop was asked for counts as that stop.
+and Ctrl-C's exit code holds however the program ends after it.
 """
 
 import os

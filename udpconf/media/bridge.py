@@ -31,6 +31,15 @@ class Bridged(NamedTuple):
     ahead: Samples | None  # made up beyond the frame, to lead over to the next one
 
 
+class _Before(NamedTuple):
+    """What the last bridge was made from."""
+
+    decoder: libopus.Decoder
+    heard: Samples
+    sound: Samples  # [frame + lookahead, channels], made up
+    comb: CombFilter | None
+
+
 class Bridge:
     """Makes these for one decoder.
 
@@ -45,8 +54,7 @@ class Bridge:
         self._stand_in = StandIn(library, sample_rate, channels, frame)
         # Up to the end of the overlap of the frame after it, which is not as it should be.
         self._gap = frame + self._stand_in.lookahead
-
-        self._last: tuple[libopus.Decoder, Samples, Samples, CombFilter | None] | None = None
+        self._last: _Before | None = None  # while it may be reconsidered
 
     def across(
         self, decoder: libopus.Decoder, heard: Samples, comb: CombFilter | None, following: bytes | None
@@ -65,7 +73,7 @@ class Bridge:
             return bridged
         ahead = decoder.copy()
         ahead.conceal(self._frame)
-        sound = self._between(heard, ahead, following, FILL_LIKENESS)
+        sound = self._fitted(heard, ahead, following, FILL_LIKENESS)
         found = (
             None
             if sound is None
@@ -80,15 +88,14 @@ class Bridge:
         """
         last, self._last = self._last, None
         comb = comb_filter(following)
-        if last is None or comb is None or last[3] is None or comb.strength == last[3].strength:
+        if last is None or comb is None or last.comb is None or comb.strength == last.comb.strength:
             return decoder
-        before, heard, sound, _ = last
-        other = self._stand_in.decode(before, heard, sound, comb, following, good=MISMATCH_GOOD)
-        if other is None or self._misses(following, decoder, sound) <= self._misses(
-            following, other[0], sound
-        ):
+        other = self._stand_in.decode(
+            last.decoder, last.heard, last.sound, comb, following, good=MISMATCH_GOOD
+        )
+        if other is None:
             return decoder
-        return other[0]
+        return min(decoder, other[0], key=lambda one: self._misses(following, one, last.sound))
 
     def _misses(self, following: bytes, decoder: libopus.Decoder, sound: Samples) -> float:
         """By how much energy the beginning of the next frame would differ from what was made up."""
@@ -113,13 +120,14 @@ class Bridge:
         noisy = made_up.likeness < NOISY_LIKENESS
         if noisy and found and following and not self._leads_to(following, found[0], sound):
             # With noise in it the course is not known as well as that; but the next frame is about right now, and tells.
-            between = self._between(heard, found[0], following, EXTEND_LIKENESS)
+            between = self._fitted(heard, found[0], following, EXTEND_LIKENESS)
             if between is not None:
                 again = self._stand_in.decode(decoder, heard, between, comb, following, good=good)
-                found, sound = (found, sound) if again is None else (again, between)
+                if again is not None:
+                    found, sound = again, between
         if found is None:
             return None
-        self._last = decoder, heard, sound[: self._gap], comb
+        self._last = _Before(decoder, heard, sound[: self._gap], comb)
         frame, ahead = np.split(sound, [self._frame])
         return Bridged(found[1] if are_alike(frame, found[1]) else as_pcm(frame), found[0], ahead)
 
@@ -127,7 +135,7 @@ class Bridge:
         after = decoder.copy().decode(following, self._frame)
         return after is None or are_alike(sound[self._frame : self._gap], after[: self._stand_in.lookahead])
 
-    def _between(
+    def _fitted(
         self, heard: Samples, decoder: libopus.Decoder, following: bytes, likeness: float
     ) -> Samples | None:
         """What fits before the next frame, as that decoder has it, as well as after what was heard."""

@@ -138,7 +138,7 @@ class Decoder:
         if not 0 < samples <= _SAMPLES_MAX:
             return None
         length = 0 if data is None else len(data)
-        came = self._library.opus_decode(self._state, data, length, self._out_address, samples, fec)
+        came = self._library.opus_decode(self._state, data, length, self._out_address, samples, int(fec))
         return self._out[:samples].copy() if came == samples else None
 
 

@@ -15,7 +15,7 @@ FULL_SCALE = 32_767.0
 # Gain goes down within a millisecond and comes back by 6 dB in a third of a second: no click, no pumping. What is
 # still too loud in that first millisecond is bent, not cut. Chosen by ear's rule of thumb, not measured.
 ATTACK_SAMPLES = 48
-RELEASE_PER_BLOCK = 1.01
+RELEASE_PER_5_MS, SAMPLES_OF_5_MS = 1.01, 240
 
 
 class Mixer:
@@ -36,12 +36,13 @@ class Mixer:
         self.channels = max(self.channels, *widths)
         if widths != {self.channels}:
             blocks = [_widened(block, self.channels) for block in blocks]
-        together = np.concatenate(blocks).reshape(len(blocks), -1, self.channels)
+        together = np.stack(blocks)
         exact = together.dtype == np.int16
         total = np.add.reduce(together, axis=0, dtype=np.int32 if exact else np.float32)
         peak = peak_of(total)
         before = self._gain
-        self._gain = min(1.0, before * RELEASE_PER_BLOCK, CEILING / peak if peak else 1.0)
+        release = RELEASE_PER_5_MS ** (len(total) / SAMPLES_OF_5_MS)
+        self._gain = min(1.0, before * release, CEILING / peak if peak else 1.0)
         if before != 1.0 or self._gain != 1.0:
             gain: Samples = np.full((len(total), 1), self._gain, np.float32)
             ramp = min(ATTACK_SAMPLES, len(total))

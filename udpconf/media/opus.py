@@ -118,6 +118,7 @@ class OpusDecoder:
         native: as for OpusEncoder.
 
     Attributes:
+        bridges: lost frames that were made up of an earlier piece, or for which one was looked for: it takes a while.
         broken: frames that were no Opus of our lengths, concealed instead. They passed the AEAD, so the sender is at fault.
     """
 
@@ -125,7 +126,7 @@ class OpusDecoder:
         if channels not in LAYOUTS:
             raise ConfigError(f"Opus is used with 1 or 2 channels, not {channels}")
         self.channels = channels
-        self.broken = 0
+        self.broken = self.bridges = 0
         self._concealed = 0.0  # frames of 10 ms since the last real one
         library = libopus.load() if native else None
         self._native = None if library is None else libopus.Decoder(library, SAMPLE_RATE, channels)
@@ -165,12 +166,15 @@ class OpusDecoder:
             self._concealed = 0
         return self._remembered(block)
 
-    def conceal(self, following: bytes | None = None, samples: int = FRAME_SAMPLES) -> Pcm:
+    def conceal(
+        self, following: bytes | None = None, samples: int = FRAME_SAMPLES, *, may_bridge: bool = True
+    ) -> Pcm:
         """In place of a frame that did not come: what was heard last goes on, fading.
 
         Args:
             following: the frame after it, if it is there already: what is made up leads over to it. Decode it next.
             samples: how long it is.
+            may_bridge: there are some 3 ms for it, at worst 10; otherwise libopus makes it up.
         """
         if self._native is None:
             return self._concealment.conceal(samples)
@@ -180,7 +184,8 @@ class OpusDecoder:
                 self._concealed = 1
                 return self._remembered(self._led_over(self._shaped(recovered)))
         # The bridge is made for frames of 10 ms, as nearly all are; other lengths are left to libopus.
-        alone = self._celt and not self._concealed and samples == FRAME_SAMPLES
+        alone = may_bridge and self._celt and not self._concealed and samples == FRAME_SAMPLES
+        self.bridges += alone
         bridge = self._bridged(self._native, following) if alone else None
         if bridge is not None:
             self._concealed = 1

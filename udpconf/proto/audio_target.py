@@ -53,7 +53,8 @@ class AudioTarget:
         self._ordered: list[int] = []  # the same, the shortest first
         self._unsorted: list[int] = []  # what has come since the target was last looked at
         self._newest_us: int | None = None
-        # Of the last CALM_US, those that nothing came later than since: (which frame it was, its delay), the longest first.
+        # Of the last CALM_US, those that nothing came later than since: (which frame it was, its delay), the longest first. For some
+        # seconds after frames have become shorter, as no sender of ours does, it knows of less.
         self._longest: deque[tuple[int, int]] = deque()
         self._measured = 0
         self._in_time_us: int | None = None  # so old frames may be

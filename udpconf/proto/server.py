@@ -219,7 +219,7 @@ class ServerEndpoint:
     def handle_timeout(self, now_us: int) -> None:
         self._now_us = now_us
         self._listener.handle_timeout(now_us)
-        for client in [one for one in self._clients.values() if one.poll_timeout() <= now_us + one.early_us]:
+        for client in [one for one in self._clients.values() if one.has_something_to_do(now_us)]:
             if now_us >= client.drop_at_us:
                 self._remove(client, "nothing heard for 15 s")
                 continue

@@ -395,4 +395,5 @@ def _decode_audio(plaintext: bytes, at: int) -> tuple[AudioPacket, int]:
             raise MalformedPacket("audio length")
         blocks.append(tuple.__new__(AudioBlock, (distance, plaintext[at : at + length])))
         at += length
+    # As the calls of the classes, in half their time.
     return tuple.__new__(AudioPacket, (sequence_number, capture_us, tuple(blocks))), at
