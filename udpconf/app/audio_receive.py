@@ -57,6 +57,8 @@ BRIDGES_MAX = 2
 # and 15 ms later, and of 16 clients takes a tenth and a third less of the processor (2-core x86-64): most of what a turn needs
 # has left the caches since the last one.
 FEW_CLIENTS, SOME_CLIENTS = 4, 8
+# More at a time would come too soon at once: so long everybody's sound has to get longer by that, unheard.
+GROW_US = 3 * SECOND
 
 
 class AudioBlock(NamedTuple):
@@ -102,12 +104,10 @@ class AudioReceiver:
         fetch: Callable[[], None] = lambda: None,
         rest: Callable[[], None] = lambda: None,
     ) -> None:
-        self.muted = False
-        self.overflowed = 0
+        self.muted, self.overflowed = False, 0
         self._clock, self._fetch, self._rest = clock, fetch, rest
-        self._changing = (
-            threading.Lock()
-        )  # the three below; each is replaced as a whole and read without the lock
+        # For the three below; each is replaced as a whole and read without the lock.
+        self._changing = threading.Lock()
         self._clients: dict[str, ClientSound] = {}
         self._subscribers: tuple[tuple[BoundedQueue[AudioBlock], str | None], ...] = ()
         self._on_opus: OnOpus | None = None
@@ -123,6 +123,8 @@ class AudioReceiver:
         self._leaving: deque[ClientSound] = deque(maxlen=LEAVING_MAX)
         self._mixer = Mixer()
         self._mute = Mute()
+        self._blocks = self._wanted_blocks = 1  # made at a time
+        self._grow_at_us = 0  # when the one becomes the other
         self._taken_us = 0  # when the speaker last took something; written by PortAudio's thread
         self._due_us = 0  # when the clock asks for the next block
         self._ring_target_us = RING_MIN_US
@@ -259,9 +261,8 @@ class AudioReceiver:
     def _run(self) -> None:
         while not self._stopping:
             self._work.clear()
-            if (
-                not self._inbox and not self._stopping
-            ):  # looked at after the flag fell, or a stop could be slept through
+            # Looked at after the flag fell, or a stop could be slept through.
+            if not self._inbox and not self._stopping:
                 self._work.wait()
             self.begin(self._clock())
             while not self._stopping:
@@ -289,13 +290,12 @@ class AudioReceiver:
         while self._inbox:
             client, (_, number, capture_us, data, arrival_us, copy) = self._inbox.popleft()
             if client.latency_us or client.buffer.least_us:
-                client.buffer.least_us = (
-                    client.latency_us - round(self._ring_delay_us or 0) if client.latency_us else 0
-                )
+                ring_us = round(self._ring_delay_us or 0)
+                client.buffer.least_us = client.latency_us - ring_us if client.latency_us else 0
             client.buffer.push(number, capture_us, data, arrival_us, copy=copy)
             self._sounded_us = now_us
         speaker = self._speaker
-        blocks = self._blocks(speaker)
+        blocks = self._follow_size(now_us, speaker)
         if speaker is not None and speaker.alive and now_us - self._taken_us < STALL_US:
             self._adapt_ring(now_us, speaker)
             self._look_at_ring(speaker)
@@ -313,12 +313,18 @@ class AudioReceiver:
                 self._due_us += blocks * PLAY_US
         return now_us - self._sounded_us < REST_US
 
-    def _blocks(self, speaker: Loudspeaker | None) -> int:
-        """So many times 5 ms are made at a time."""
+    def _follow_size(self, now_us: int, speaker: Loudspeaker | None) -> int:
+        """So many times 5 ms are made at a time; no more than before until everybody's sound waits that long."""
         clients = len(self._clients)
-        if clients <= FEW_CLIENTS:
-            return 1
-        return 2 if clients <= SOME_CLIENTS or speaker is not None else 4
+        wanted = 1 if clients <= FEW_CLIENTS else 2 if clients <= SOME_CLIENTS or speaker is not None else 4
+        if wanted != self._wanted_blocks:
+            self._wanted_blocks, self._grow_at_us = wanted, now_us + GROW_US
+        if wanted < self._blocks or now_us >= self._grow_at_us:
+            self._blocks = wanted
+        elif wanted > self._blocks:
+            for client in self._clients.values():
+                client.buffer.expect(wanted * PLAY_US)
+        return self._blocks
 
     def _adapt_ring(self, now_us: int, speaker: Loudspeaker) -> None:
         if speaker.underruns != self._underruns:
@@ -335,8 +341,7 @@ class AudioReceiver:
         everybody = speaker is not None or any(wanted is None for _, wanted in subscribers)
         singly = any(wanted is not None for _, wanted in subscribers)
         to_mix: list[Pcm | NDArray[np.float32]] = []
-        sounds = False
-        bridges = BRIDGES_MAX
+        sounds, bridges = False, BRIDGES_MAX
         for client_id, client in self._clients.items():
             audible = everybody or any(wanted == client_id for _, wanted in subscribers)
             pcm = client.play(now_us, ahead_us, blocks, audible=audible, may_bridge=bridges > 0)
@@ -350,7 +355,7 @@ class AudioReceiver:
             if singly:
                 for queue, wanted in subscribers:
                     if wanted == client_id:
-                        _put(queue, pcm, client_id, client.capture_us)
+                        _put(queue, AudioBlock(pcm, client_id, client.capture_us))
             if everybody:
                 to_mix.append(client.at_volume(pcm))
         if sounds:
@@ -363,7 +368,7 @@ class AudioReceiver:
         if mixed is not None:
             for queue, wanted in subscribers:
                 if wanted is None:
-                    _put(queue, mixed)
+                    _put(queue, AudioBlock(mixed, None, None))
         if speaker is not None:
             if (
                 mixed is None
@@ -387,10 +392,9 @@ class AudioReceiver:
         self._wanted = bool(self._subscribers) or self._on_opus is not None or self._speaker is not None
 
 
-def _put(
-    queue: BoundedQueue[AudioBlock], pcm: Pcm, client_id: str | None = None, capture_us: int | None = None
-) -> None:
-    """Hand out the sound in blocks of 5 ms."""
+def _put(queue: BoundedQueue[AudioBlock], sound: AudioBlock) -> None:
+    """Hand it out in blocks of 5 ms."""
+    pcm, client_id, capture_us = sound
     for start in range(0, len(pcm), PLAY_SAMPLES):
         from_us = None if capture_us is None else capture_us + start * SECOND // SAMPLE_RATE
         queue.put(AudioBlock(pcm[start : start + PLAY_SAMPLES].copy(), client_id, from_us))

@@ -196,6 +196,10 @@ class AudioJitterBuffer:
                 return OpusFrame(self._clock_us - self.frame_us, None)
         return self._play(first, now_us + ahead_us)
 
+    def expect(self, ahead_us: int) -> None:
+        """Soon ``pop`` will be called so long before a frame is heard."""
+        self._target.handle_reach(ahead_us)
+
     def handle_stretch(self, added_us: int) -> None:
         """What was popped has become longer by so much, or shorter."""
         self._delay_us += added_us

@@ -99,11 +99,15 @@ class AudioTarget:
 
     def handle_pop(self, ahead_us: int) -> None:
         """A frame was needed, so long before it is heard."""
-        if ahead_us > self._reach_us[1]:
-            self._reach_us[1] = -(-ahead_us // PLAY_US) * PLAY_US
+        self.handle_reach(ahead_us)
         self._reached += 1
         if self._reached == REACH_WINDOW_POPS:
             self._reach_us, self._reached = [self._reach_us[1], 0], 0
+
+    def handle_reach(self, ahead_us: int) -> None:
+        """Frames are needed so long before they are heard, or soon will be."""
+        if ahead_us > self._reach_us[1]:
+            self._reach_us[1] = -(-ahead_us // PLAY_US) * PLAY_US
 
     def _target(self, frame_us: int) -> int:
         least_us = self._ordered[0]
