@@ -6,8 +6,10 @@ delay is now to be had with most of the copies, now without, and the difference 
 unless another is better by what is worth it, or everything has come sooner of late: then the path has calmed.
 """
 
-from bisect import bisect_left, bisect_right, insort
-from collections import deque
+from bisect import bisect_right
+
+import numpy as np
+from numpy.typing import NDArray
 
 from udpconf.limits import AUDIO_BUFFER_US, MS, SECOND
 from udpconf.proto.sound_redundancy import DELAY_OF_ALL_US
@@ -49,13 +51,11 @@ class AudioTarget:
     def __init__(self) -> None:
         self.target_us: int | None = None
         self.least_us = 0
-        self._delays: deque[int] = deque()  # capture to first arrival; at most WINDOW_US of them
-        self._ordered: list[int] = []  # the same, the shortest first
-        self._unsorted: list[int] = []  # what has come since the target was last looked at
+        self._delays: NDArray[np.int64] = np.empty(
+            0, np.int64
+        )  # capture to first arrival; WINDOW_US of them, the newest last
+        self._came: list[int] = []  # what has come since the target was last looked at
         self._newest_us: int | None = None
-        # Of the last CALM_US, those that nothing came later than since: (which frame it was, its delay), the longest first. For some
-        # seconds after frames have become shorter, as no sender of ours does, it knows of less.
-        self._longest: deque[tuple[int, int]] = deque()
         self._measured = 0
         self._in_time_us: int | None = None  # so old frames may be
         self._reach_us = [PLAY_US, PLAY_US]  # the longest in the window before this one, and in this one
@@ -66,36 +66,19 @@ class AudioTarget:
         newest_us, self._newest_us = self._newest_us, delay_us
         if newest_us is not None and abs(delay_us - newest_us) > CLOCK_JUMP_US:
             self._forget()
-        self._unsorted.append(delay_us)
+        self._came.append(delay_us)
         self._measured += 1
         # Every tenth is enough, unless this frame would have come too late. Until then nothing else is touched: with many
         # clients each has left the caches by the time its next frame comes.
         if self._measured % LOOK_FRAMES == 0 or self.target_us is None or delay_us > self.target_us:
-            self._sort_in(frame_us)
+            self._delays = np.concatenate((self._delays, self._came))[-(WINDOW_US // frame_us) :]
+            self._came.clear()
             self.target_us = self._target(frame_us)
 
     def _forget(self) -> None:
-        self._delays.clear()
-        self._ordered.clear()
-        self._unsorted.clear()
-        self._longest.clear()
+        self._delays = self._delays[:0]
+        self._came.clear()
         self._in_time_us = None
-
-    def _sort_in(self, frame_us: int) -> None:
-        delays, ordered, longest = self._delays, self._ordered, self._longest
-        number = self._measured - len(self._unsorted)
-        for delay_us in self._unsorted:
-            while len(delays) >= WINDOW_US // frame_us:
-                del ordered[bisect_left(ordered, delays.popleft())]
-            delays.append(delay_us)
-            insort(ordered, delay_us)
-            number += 1
-            while longest and longest[-1][1] <= delay_us:
-                longest.pop()
-            longest.append((number, delay_us))
-        while longest[0][0] <= number - CALM_US // frame_us:
-            longest.popleft()
-        self._unsorted.clear()
 
     def handle_pop(self, ahead_us: int) -> None:
         """A frame was needed, so long before it is heard."""
@@ -110,8 +93,9 @@ class AudioTarget:
             self._reach_us[1] = -(-ahead_us // PLAY_US) * PLAY_US
 
     def _target(self, frame_us: int) -> int:
-        least_us = self._ordered[0]
-        self._in_time_us = self._least_bad_us()
+        ordered = np.sort(self._delays)
+        least_us = int(ordered[0])
+        self._in_time_us = min(self._least_bad_us(ordered), int(self._delays[-(CALM_US // frame_us) :].max()))
         margin_us = max(self._reach_us) + MARGIN_US
         waiting_us = max(self._in_time_us - least_us + margin_us, self.least_us - least_us)
         if self._measured * frame_us < START_US:
@@ -119,21 +103,22 @@ class AudioTarget:
         # Two frames of the bound are left for the frame that plays and the one that arrives.
         return least_us + min(waiting_us, AUDIO_BUFFER_US - 2 * frame_us)
 
-    def _least_bad_us(self) -> int:
-        """How old frames may be that are waited for."""
-        ordered = self._ordered
+    def _least_bad_us(self, ordered: NDArray[np.int64]) -> int:
+        """How old frames may be that are waited for; ``ordered``: the delays, the shortest first."""
         worth_us = DELAY_OF_ALL_US // len(ordered)
         late_max = int(len(ordered) * LATE_MAX_SHARE)
-        in_time_us = cost_us = ordered[-1]
+        least_us: int = ordered[0].item()
+        longest: list[int] = ordered[-1 - late_max :].tolist()
+        in_time_us = cost_us = longest[-1]
         for later in range(1, late_max):
-            delay_us = ordered[-1 - later]
-            if ordered[0] + later * worth_us >= cost_us:
+            delay_us = longest[-1 - later]
+            if least_us + later * worth_us >= cost_us:
                 break  # however soon the others come
             if delay_us + later * worth_us < cost_us:
                 in_time_us, cost_us = delay_us, delay_us + later * worth_us
         if self._in_time_us is not None:
-            stays_us = max(self._in_time_us, ordered[0])
-            later = len(ordered) - bisect_right(ordered, stays_us)
+            stays_us = max(self._in_time_us, least_us)
+            later = len(longest) - bisect_right(longest, stays_us)
             if later < max(1, late_max) and stays_us + later * worth_us - cost_us < STAY_US:
                 in_time_us = stays_us
-        return min(in_time_us, self._longest[0][1])
+        return in_time_us
