@@ -7,7 +7,7 @@ from collections.abc import Callable
 
 import pytest
 
-from udpconf.net import network_thread
+from udpconf.net import network_thread, readable
 from udpconf.net.clock import monotonic_us
 from udpconf.net.network_thread import NetworkThread
 from udpconf.net.udp_socket import UdpSocket
@@ -86,6 +86,9 @@ class Running:
     def ask(self, data: bytes) -> bytes:
         self.peer.sendto(data, self.address)
         return self.peer.recv(2048)
+
+    def fetch_from(self, other: UdpSocket) -> None:
+        self.network.call(lambda echo, now_us: self.network.add_socket(other.port, other, fetched=True))
 
     def wait_for(self, condition: Callable[[], bool]) -> None:
         with self.told:
@@ -175,6 +178,21 @@ def test_what_is_to_be_fetched_waits_for_who_fetches_and_for_nobody_else(running
     running.close()
 
 
+def test_who_fetches_gets_all_that_waits_on_each_socket_a_datagram_of_each_in_turn(running: Running) -> None:
+    sockets = [UdpSocket.listen("127.0.0.1", 0) for _ in range(2)]
+    for one in sockets:
+        running.fetch_from(one)
+    running.network.fetch()
+    running.events.clear()
+    first, second = [one.port for one in sockets]
+    for port in (first, first, first, second, second):
+        running.peer.sendto(b"here", ("127.0.0.1", port))
+    running.network.fetch()
+    order = [first, second, first, second, first]
+    assert list(running.events) == [f"{port} here" for port in order]
+    running.close()
+
+
 def test_the_last_socket_may_go_while_somebody_waits_to_fetch(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(network_thread, "_FETCH_WAIT_S", 5.0)
     running = Running(monkeypatch, strict=False)
@@ -207,7 +225,7 @@ def test_an_error_of_ours_in_another_thread_that_drives_does_not_end_the_network
     with monkeypatch.context() as broken_for_now:
         running.network.fetch()
         assert running.ask(b"waits anew") == b"waits anew"
-        broken_for_now.setattr(network_thread, "_readable", broken)
+        broken_for_now.setattr(network_thread, "readable", broken)
         running.network.fetch()
     assert running.ask(b"still here") == b"still here"
     assert any("ValueError" in key for key in running.network.counters)
@@ -310,7 +328,7 @@ def test_a_thread_that_never_ran_gives_its_port_back(monkeypatch: pytest.MonkeyP
 
 
 def test_descriptors_beyond_select_are_polled(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(network_thread, "_SELECT_FD_MAX", 0)
+    monkeypatch.setattr(readable, "_SELECT_FD_MAX", 0)
     running = Running(monkeypatch)
     assert running.ask(b"hello") == b"hello"
     running.network.post(lambda echo, now_us: setattr(echo, "due_us", now_us + 1500))

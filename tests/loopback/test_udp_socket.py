@@ -148,8 +148,8 @@ def test_the_granted_buffers_are_reported(server: UdpSocket) -> None:
 def test_it_is_told_when_each_datagram_came(
     client: UdpSocket, stamped: bool, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    if not stamped:  # a kernel that has no such call
-        monkeypatch.setattr(udp_socket_module, "_SIOCGSTAMPNS", 0)
+    if not stamped:  # a kernel that has no such option
+        monkeypatch.setattr(udp_socket_module, "_SO_TIMESTAMPNS", 0xFFFF)
     server = UdpSocket.listen("127.0.0.1", 0)
     sent_us = []
     for number in range(2):
