@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 from numpy.typing import NDArray
 
-from udpconf.media.mixer import CEILING, Mixer, Mute, crossfade
+from udpconf.media.mixer import CEILING, Mixer, Mute, crossfade, peak_of, peaks_of
 
 Pcm = NDArray[np.int16]
 RATE = 48_000
@@ -105,3 +105,10 @@ def test_the_first_stereo_block_makes_the_mix_stereo_for_good_and_mono_is_double
     assert mixer.mix([mono]).shape == (240, 1)
     assert (mixer.mix([mono, stereo]) == [101, 98]).all()
     assert (mixer.mix([mono]) == [100, 100]).all()
+
+
+@pytest.mark.parametrize("widths", [(1, 1, 1), (2, 2, 2), (1, 2, 1)])
+def test_each_voice_s_peak_is_its_largest_magnitude_whatever_the_others_are(widths: tuple[int, ...]) -> None:
+    blocks = [tone(440, 1_000 * (index + 1), 240, width) for index, width in enumerate(widths)]
+    blocks[1][100] = -32_768
+    assert peaks_of(blocks) == [peak_of(block) for block in blocks] == [999.0, 32_768.0, 2_999.0]

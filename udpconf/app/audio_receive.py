@@ -19,7 +19,7 @@ from numpy.typing import NDArray
 from udpconf.app.client_sound import PLAY_SAMPLES, ClientSound
 from udpconf.frames import OpusFrame
 from udpconf.limits import MS, SECOND
-from udpconf.media.mixer import Mixer, Mute
+from udpconf.media.mixer import Mixer, Mute, peaks_of
 from udpconf.media.opus import SAMPLE_RATE
 from udpconf.net.clock import monotonic_us
 from udpconf.net.mailbox import BoundedQueue
@@ -340,8 +340,8 @@ class AudioReceiver:
         subscribers, on_opus = self._subscribers, self._on_opus
         everybody = speaker is not None or any(wanted is None for _, wanted in subscribers)
         singly = any(wanted is not None for _, wanted in subscribers)
-        to_mix: list[Pcm | NDArray[np.float32]] = []
-        sounds, bridges = False, BRIDGES_MAX
+        played: list[tuple[ClientSound, Pcm]] = []
+        bridges = BRIDGES_MAX
         for client_id, client in self._clients.items():
             audible = everybody or any(wanted == client_id for _, wanted in subscribers)
             pcm = client.play(now_us, ahead_us, blocks, audible=audible, may_bridge=bridges > 0)
@@ -351,15 +351,18 @@ class AudioReceiver:
                     on_opus(client_id, arrived)
             if pcm is None:
                 continue
-            sounds = True
+            played.append((client, pcm))
             if singly:
                 for queue, wanted in subscribers:
                     if wanted == client_id:
                         _put(queue, AudioBlock(pcm, client_id, client.capture_us))
-            if everybody:
-                to_mix.append(client.at_volume(pcm))
-        if sounds:
+        to_mix: list[Pcm | NDArray[np.float32]] = []
+        if played:
             self._sounded_us = now_us
+            for (client, pcm), peak in zip(played, peaks_of([pcm for _, pcm in played]), strict=True):
+                client.measure(peak)
+                if everybody:
+                    to_mix.append(client.at_volume(pcm))
         while self._leaving:
             client = self._leaving.popleft()
             if everybody and (pcm := client.farewell(blocks)) is not None:

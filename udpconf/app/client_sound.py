@@ -9,11 +9,12 @@ from collections.abc import Sequence
 import numpy as np
 from numpy.typing import NDArray
 
-from udpconf.frames import OpusFrame, is_silence_mark
+from udpconf.frames import OpusFrame, is_silence_mark, opus_duration_us
 from udpconf.limits import SECOND
-from udpconf.media.mixer import FULL_SCALE, crossfade, doubled, peak_of
+from udpconf.media.mixer import FULL_SCALE, crossfade, doubled
 from udpconf.media.opus import SAMPLE_RATE, OpusDecoder, samples_of
 from udpconf.media.resampler import Resampler
+from udpconf.media.tape import Tape
 from udpconf.media.time_stretch import (
     FADE,
     GOOD_LIKENESS,
@@ -34,8 +35,6 @@ Pcm = NDArray[np.int16]
 PLAY_SAMPLES = SAMPLE_RATE * PLAY_US // SECOND
 # The longest period may be repeated.
 HEARD_SAMPLES = LAG_MAX
-# So much sound is measured at a time, for the meter.
-METER_SAMPLES = SAMPLE_RATE * 15 // 1000
 # The meter falls by 20 dB in a third of a second, as a peak programme meter's needle does.
 LEVEL_FALL = 0.966
 # To leave out any period, so much sound is needed.
@@ -78,11 +77,8 @@ class ClientSound:
         self._undrifted_us = 0  # of what has played, not told to it yet
         self._channels = 1  # of what is played: two from the first stereo frame on
         self._resampler = Resampler(self._channels)
-        # What was played last, HEARD_SAMPLES at least, and what is played next.
-        self._pcm: Pcm = np.zeros((HEARD_SAMPLES, 1), np.int16)
-        self._next = HEARD_SAMPLES  # where that begins
+        self._tape = Tape(HEARD_SAMPLES, self._channels)
         self._next_capture_us = 0
-        self._unmeasured = 0  # so many samples at the end of it
 
     def play(
         self, now_us: int, ahead_us: int, blocks: int = 1, *, audible: bool, may_bridge: bool = True
@@ -103,21 +99,23 @@ class ClientSound:
         self.level *= LEVEL_FALL**blocks
         self._look_again -= blocks
         samples = blocks * PLAY_SAMPLES
-        while len(self._pcm) < self._next + samples and self._pop(now_us, ahead_us, audible=audible):
+        while self._tape.waiting < samples and self._pop(now_us, ahead_us, audible=audible):
             if not self.buffer.wish_us:
                 self._looked = 0
             elif self._look_again <= 0:
                 self._follow_wish(now_us, ahead_us, audible=audible)
-        if len(self._pcm) < self._next + samples:
-            if len(self._pcm) == self._next:
+        tape = self._tape
+        if tape.waiting < samples:
+            if not tape.waiting:
                 return None
-            self._append(self._silence(samples))  # the end of what there was
-            self._pcm = self._pcm[: self._next + samples]
-        first = self._next
-        self._next = first + samples
+            tape.append(self._silence(samples - tape.waiting))  # the end of what there was
         self.capture_us = self._next_capture_us
         self._next_capture_us += blocks * PLAY_US
-        return self._pcm[first : self._next]
+        return tape.take(samples)
+
+    def measure(self, peak: float) -> None:
+        """The largest magnitude in what the latest ``play`` gave, for the meter."""
+        self.level = max(self.level, peak / FULL_SCALE)
 
     def at_volume(self, block: Pcm) -> NDArray[np.float32] | Pcm:
         """The block as it goes into the mix; the volume goes evenly from the last one to a new one."""
@@ -130,44 +128,39 @@ class ClientSound:
 
     def farewell(self, blocks: int = 1) -> Pcm | None:
         """The last 5 ms of who has left, fading out, so that it ends without a click, and silence; None: it was silent."""
-        if self._decoder is None or not self._pcm[self._next - 1].any():
+        tape = self._tape
+        if self._decoder is None or not tape.at_hand[HEARD_SAMPLES - 1].any():
             return None
-        if len(self._pcm) < self._next + PLAY_SAMPLES:
-            self._append(self._decoder.conceal(samples=PLAY_SAMPLES).reshape(PLAY_SAMPLES, -1))
-        fading = crossfade(self._pcm[self._next :][:PLAY_SAMPLES], self._silence(PLAY_SAMPLES))
+        if tape.waiting < PLAY_SAMPLES:
+            tape.append(self._decoder.conceal(samples=PLAY_SAMPLES).reshape(PLAY_SAMPLES, -1))
+        fading = crossfade(tape.take(PLAY_SAMPLES), self._silence(PLAY_SAMPLES))
         return np.concatenate((fading, self._silence((blocks - 1) * PLAY_SAMPLES)))
 
-    def _append(self, pcm: Pcm) -> None:
-        """It is played after all else; what was played longer ago than anybody asks for goes."""
-        self._pcm = np.concatenate((self._pcm[self._next - HEARD_SAMPLES :], pcm))
-        self._next = HEARD_SAMPLES
-        self._unmeasured += len(pcm)
-        if self._unmeasured >= METER_SAMPLES:
-            self.level = max(self.level, peak_of(self._pcm[-self._unmeasured :]) / FULL_SCALE)
-            self._unmeasured = 0
-
     def _pop(self, now_us: int, ahead_us: int, *, audible: bool, early: bool = False) -> bool:
-        ready_us = (len(self._pcm) - self._next) * SECOND // SAMPLE_RATE
-        frame = self.buffer.pop(now_us, ahead_us + ready_us, early=early)
-        skipped = self.buffer.skipped
+        ready_us = self._tape.waiting * SECOND // SAMPLE_RATE
+        buffer = self.buffer
+        frame = buffer.pop(now_us, ahead_us + ready_us, early=early)
+        skipped = buffer.skipped
         if skipped:
             self.arrived = (*self.arrived, *skipped)
         if frame is None:
             return False
-        if frame.data is not None:
+        data, silence_us = frame.data, buffer.silence_us
+        if data is not None:
             self.arrived = (*self.arrived, frame)
-        if frame.channels > self._channels:
-            self._widen()
+            if self._channels == 1 and frame.channels == 2:
+                self._widen()
+        duration_us = buffer.frame_us if data is None else opus_duration_us(data)
         if not audible:
-            self._append(self._silence(samples_of(self.buffer.silence_us or self._duration_us(frame))))
-        elif self.buffer.silence_us > 0:
-            self._append(self._resampler.resample(self._rest()))
-            self._rests = True
+            pcm = self._silence(samples_of(silence_us or duration_us))
+        elif silence_us > 0:
+            pcm = self._resampler.resample(self._rest(samples_of(silence_us)))
         else:
-            if frame.data is not None:
-                self._follow_drift(frame.duration_us)
-            self._append(self._resampler.resample(self._decode(frame, skipped)))
-            self._rests = False
+            if data is not None:
+                self._follow_drift(duration_us)
+            pcm = self._resampler.resample(self._decode(data, samples_of(duration_us), skipped))
+        self._rests = silence_us > 0
+        self._tape.append(pcm)
         self._next_capture_us = frame.capture_us - ready_us
         return True
 
@@ -179,11 +172,12 @@ class ClientSound:
         self._channels = 2
         self._resampler = Resampler(self._channels)
         self._decoder = None
-        self._pcm = doubled(self._pcm)
+        tape, self._tape = self._tape, Tape(HEARD_SAMPLES, 2)
+        self._tape.append(doubled(tape.at_hand))
+        self._tape.take(HEARD_SAMPLES)
 
-    def _rest(self) -> Pcm:
+    def _rest(self, samples: int) -> Pcm:
         """What the sender left out: the first of it fades, so that nothing clicks."""
-        samples = samples_of(self.buffer.silence_us)
         if self._rests or self._decoder is None:
             return self._silence(samples)
         return self._decoder.fade_out(samples).reshape(samples, -1)
@@ -200,47 +194,45 @@ class ClientSound:
             if self._drift.ratio != 1 or abs(astray_us) <= LEARN_WITHIN_US:
                 self._resampler.wanted = self._drift.update(astray_us, self.buffer.carried_us)
 
-    def _duration_us(self, frame: OpusFrame) -> int:
-        return self.buffer.frame_us if frame.data is None else frame.duration_us
-
     def _follow_wish(self, now_us: int, ahead_us: int, *, audible: bool) -> None:
         wish_us, hurried = self.buffer.wish_us, self.buffer.impatient
         samples = abs(wish_us) * SAMPLE_RATE // SECOND
         if wish_us < 0:
             if samples < LAG_MIN:
                 return
-            while len(self._pcm) < self._next + AT_HAND_SAMPLES and self.buffer.next_waits:
+            while self._tape.waiting < AT_HAND_SAMPLES and self.buffer.next_waits:
                 self._pop(now_us, ahead_us, audible=audible, early=True)
         change = lengthen if wish_us > 0 else shorten
         changed = change(
-            self._pcm[self._next - HEARD_SAMPLES :],
+            self._tape.at_hand,
             HEARD_SAMPLES,
             max(samples, LAG_MIN),
             HURRIED_LIKENESS if hurried else GOOD_LIKENESS,
         )
         if changed.added:
-            self._pcm = np.concatenate((self._pcm[: self._next], changed.pcm))
+            self._tape.replace(changed.pcm)
             self.buffer.handle_stretch(changed.added * SECOND // SAMPLE_RATE)
             self._looked = 0
         else:
             self._look_again = LOOK_AGAIN_BLOCKS << min(self._looked, LOOK_LESS_TIMES)
             self._looked += 1
 
-    def _decode(self, frame: OpusFrame, skipped: Sequence[OpusFrame]) -> Pcm:
+    def _decode(self, data: bytes | None, samples: int, skipped: Sequence[OpusFrame]) -> Pcm:
         """int16[n, 1 or 2] for this frame. A frame that was left out goes over into this one, so that nothing clicks."""
         if self._decoder is None:
             self._decoder = OpusDecoder(self._channels)
-        left_out = skipped[-1] if skipped and not is_silence_mark(skipped[-1].data or b"") else None
-        before = self._sound(left_out, self._decoder) if left_out is not None else None
-        pcm = self._sound(frame, self._decoder)
+        left_out = skipped[-1].data if skipped else None
+        if left_out is None or is_silence_mark(left_out):
+            return self._sound(data, samples, self._decoder)
+        before = self._sound(left_out, samples_of(opus_duration_us(left_out)), self._decoder)
+        pcm = self._sound(data, samples, self._decoder)
         # The lengths differ if a sender changes them as no sender of ours does.
-        return pcm if before is None or len(before) != len(pcm) else crossfade(before, pcm)
+        return pcm if len(before) != len(pcm) else crossfade(before, pcm)
 
-    def _sound(self, frame: OpusFrame, decoder: OpusDecoder) -> Pcm:
-        samples = samples_of(self._duration_us(frame))
-        if frame.data is None:
+    def _sound(self, data: bytes | None, samples: int, decoder: OpusDecoder) -> Pcm:
+        if data is None:
             before = decoder.bridges
             made_up = decoder.conceal(self.buffer.following, samples, may_bridge=self._may_bridge)
             self.bridges += decoder.bridges - before
             return made_up.reshape(samples, -1)
-        return decoder.decode(frame.data).reshape(samples, -1)
+        return decoder.decode(data).reshape(samples, -1)

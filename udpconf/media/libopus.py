@@ -116,6 +116,13 @@ class Decoder:
         """int16[samples, channels]; None if it is no packet of that length, whatever the bytes."""
         return self._decode(data, samples) if data and self._samples_of(data) == samples else None
 
+    def decode_to(self, address: int, data: bytes, samples: int) -> bool:
+        """As ``decode``, into memory with room for it; False where that gives None, or if it is longer than any of ours."""
+        if not 0 < len(data) <= OPUS_FRAME_MAX_BYTES or self._samples_of(data) != samples:
+            return False
+        came: int = self._library.opus_decode(self._state, data, len(data), address, samples, 0)
+        return came == samples
+
     def conceal(self, samples: int) -> Pcm | None:
         """Made-up sound in place of a packet that did not come."""
         return self._decode(None, samples)

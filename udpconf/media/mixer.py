@@ -101,6 +101,15 @@ def _bend(samples: Samples) -> Samples:
     return bent
 
 
+def peaks_of(blocks: Sequence[Pcm]) -> list[float]:
+    """The largest magnitude in each of [n, channels] blocks; of one length and width, as nearly always, in one look at all."""
+    if len({block.shape for block in blocks}) != 1:
+        return [peak_of(block) for block in blocks]
+    together = np.stack(blocks).reshape(len(blocks), -1)
+    highest, lowest = together.max(axis=1).tolist(), together.min(axis=1).tolist()
+    return [float(max(high, -low)) for high, low in zip(highest, lowest, strict=True)]
+
+
 def peak_of(block: Pcm | Samples) -> float:
     """The largest magnitude of [n, channels] with at least one sample."""
     # Not abs(): the absolute value of -32768 does not fit into int16. And max() takes twice as long as argmax() for 10 ms.

@@ -9,8 +9,6 @@ look-ahead is taken off the capture times here, once: ``OpusFrame.capture_us`` i
 for that frame was heard, and nobody else needs to know.
 """
 
-from collections import deque
-
 import numpy as np
 from numpy.typing import NDArray
 
@@ -25,6 +23,7 @@ from udpconf.media.interpolation import BEFORE, lead_over
 from udpconf.media.native import av
 from udpconf.media.silence import SilenceGate
 from udpconf.media.steady_rate import RateControl, SteadyRate
+from udpconf.media.tape import Tape
 
 Pcm = NDArray[np.int16]
 
@@ -45,7 +44,7 @@ FADE_FROM, FADE_FRAMES = 2, 4
 # The first byte of SILK's and hybrid packets is less (RFC 6716, section 3.1). Ours are CELT, which has no in-band FEC; others'
 # may be these, which may have it.
 FIRST_CELT_TOC = 16 << 3
-HEARD_FRAMES = -(-BEFORE // FRAME_SAMPLES)
+HEARD_SAMPLES = -(-BEFORE // FRAME_SAMPLES) * FRAME_SAMPLES
 LAYOUTS = {1: "mono", 2: "stereo"}
 
 
@@ -131,8 +130,7 @@ class OpusDecoder:
         library = libopus.load() if native else None
         self._native = None if library is None else libopus.Decoder(library, SAMPLE_RATE, channels)
         if library is not None:
-            silence = np.zeros((FRAME_SAMPLES, channels), np.int16)
-            self._heard: deque[Pcm] = deque([silence] * HEARD_FRAMES, maxlen=HEARD_FRAMES)
+            self._heard = Tape(HEARD_SAMPLES, channels)
             self._bridge: Bridge | None = None  # not made until something is lost
             self._library = library
             self._packet = b""  # the last one
@@ -149,22 +147,14 @@ class OpusDecoder:
     def decode(self, data: bytes) -> Pcm:
         """As long as ``opus_duration_us`` says, int16[n] (mono) or int16[n, 2]. Never raises, whatever the bytes."""
         samples = samples_of(opus_duration_us(data))
-        if self._native is not None and self._bridge is not None and self._ahead is not None:
-            self._native = self._bridge.reconsidered(self._native, data)
-        block = self._decode(data, samples)
-        if block is None:
-            self.broken += 1
-            return self.conceal(samples=samples)
         if self._native is None:
-            return self._concealment.received(block)
-        self._celt = data[0] >= FIRST_CELT_TOC
-        self._packet = data
-        if self._concealed:
-            if self._concealed > FADE_FROM:
-                block = _faded(block, self._level(), 1.0)
-            block = self._led_over(block)
-            self._concealed = 0
-        return self._remembered(block)
+            decoded = self._by_pyav(data, samples)
+            if decoded is not None:
+                return self._concealment.received(decoded)
+        elif (block := self._by_libopus(self._native, data, samples)) is not None:
+            return block
+        self.broken += 1
+        return self.conceal(samples=samples)
 
     def conceal(
         self, following: bytes | None = None, samples: int = FRAME_SAMPLES, *, may_bridge: bool = True
@@ -208,7 +198,7 @@ class OpusDecoder:
 
     def _bridged(self, decoder: libopus.Decoder, following: bytes | None) -> Pcm | None:
         """Made up of an earlier piece of the sound; None: there is none that fits."""
-        heard = np.concatenate(self._heard).astype(np.float64)
+        heard = self._heard.at_hand.astype(np.float64)
         if not heard.any():
             return None
         if self._bridge is None:
@@ -225,9 +215,8 @@ class OpusDecoder:
         return block if ahead is None else self._shaped(lead_over(ahead, block.reshape(len(block), -1)))
 
     def _remembered(self, block: Pcm) -> Pcm:
-        if len(block) == FRAME_SAMPLES:
-            self._heard.append(block.reshape(FRAME_SAMPLES, -1))
-        return block
+        self._heard.append(block.reshape(len(block), -1))
+        return self._shaped(self._heard.take(len(block)))
 
     def _continued(self, decoder: libopus.Decoder, samples: int) -> Pcm:
         made_up = decoder.conceal(samples)
@@ -244,13 +233,26 @@ class OpusDecoder:
     def _shaped(self, block: Pcm) -> Pcm:
         return block[:, 0] if self.channels == 1 else block
 
-    def _decode(self, data: bytes, samples: int) -> Pcm | None:
+    def _by_libopus(self, native: libopus.Decoder, data: bytes, samples: int) -> Pcm | None:
+        if self._bridge is not None and self._ahead is not None:
+            self._native = native = self._bridge.reconsidered(native, data)
+        heard = self._heard
+        if not native.decode_to(heard.address_for(samples), data, samples):
+            return None
+        heard.wrote(samples)
+        block = heard.take(samples)
+        self._celt = data[0] >= FIRST_CELT_TOC
+        self._packet = data
+        if self._concealed:
+            risen = block if self._concealed <= FADE_FROM else _faded(block, self._level(), 1.0)
+            block[:] = self._led_over(risen).reshape(samples, -1)
+            self._concealed = 0
+        return block[:, 0] if self.channels == 1 else block
+
+    def _by_pyav(self, data: bytes, samples: int) -> Pcm | None:
         # An empty packet is FFmpeg's word for the end of the stream: the decoder would take nothing after it.
         if not 0 < len(data) <= OPUS_FRAME_MAX_BYTES:
             return None
-        if self._native is not None:
-            decoded = self._native.decode(data, samples)
-            return decoded[:, 0] if decoded is not None and self.channels == 1 else decoded
         try:
             frames = self._context.decode(av.Packet(data))
         except av.FFmpegError:
