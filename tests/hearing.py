@@ -5,7 +5,8 @@ from collections.abc import Collection
 import numpy as np
 from numpy.typing import NDArray
 
-from udpconf.app.audio_receive import AudioBlock, AudioReceiver
+from udpconf.app.audio_receive import AudioReceiver
+from udpconf.app.sound_block import SoundBlock
 from udpconf.limits import MS, SECOND
 from udpconf.proto.events import AudioReceived
 
@@ -21,7 +22,7 @@ def listen(
     lost: Collection[int] = (),
     frame_us: int = 10 * MS,
     receiver: AudioReceiver | None = None,
-) -> list[AudioBlock]:
+) -> list[SoundBlock]:
     """The blocks of one client, or of the mix, in two seconds of these streams."""
     receiver = receiver or AudioReceiver(clock=lambda: 0)
     queue = receiver.subscribe(of)
@@ -35,7 +36,7 @@ def listen(
         ]
     arrivals.sort(key=lambda event: event.arrival_us, reverse=True)
     receiver.begin(0)
-    blocks: list[AudioBlock] = []
+    blocks: list[SoundBlock] = []
     for now_us in range(0, 2 * SECOND, 5 * MS):
         while arrivals and arrivals[-1].arrival_us <= now_us:
             receiver.handle(arrivals.pop())

@@ -11,16 +11,16 @@ computer's clock does.
 import threading
 from collections import deque
 from collections.abc import Callable
-from typing import NamedTuple, Protocol
+from typing import Protocol
 
 import numpy as np
 from numpy.typing import NDArray
 
 from udpconf.app.client_sound import PLAY_SAMPLES, ClientSound
+from udpconf.app.sound_block import SoundBlock, hand_out
 from udpconf.frames import OpusFrame
 from udpconf.limits import MS, SECOND
 from udpconf.media.mixer import Mixer, Mute, peaks_of
-from udpconf.media.opus import SAMPLE_RATE
 from udpconf.net.clock import monotonic_us
 from udpconf.net.mailbox import BoundedQueue
 from udpconf.proto.audio_jitter import FRAME_US, AudioCounts
@@ -53,20 +53,11 @@ STOP_S = 1.0
 # Of so many clients a lost frame is made up well at a time, the others' by libopus: where all lose the same moment, each would take 3 to
 # 10 ms (2-core x86-64), and the loudspeaker wait for all of them.
 BRIDGES_MAX = 2
-# Sound of more clients than these, silent ones included, is made 10 ms at a time, and 20 ms where nobody hears it through a loudspeaker of ours. That is 5
-# and 15 ms later, and of 16 clients takes a tenth and a third less of the processor (2-core x86-64): most of what a turn needs
-# has left the caches since the last one.
+# Sound of more clients than these, silent ones included, is made 10 ms at a time, and 20 ms, or 40 where nobody hears it through a
+# loudspeaker of ours: most of what a turn needs has left the caches since the last one (1 ms a turn, 2-core x86-64).
 FEW_CLIENTS, SOME_CLIENTS = 4, 8
 # More at a time would come too soon at once: so long everybody's sound has to get longer by that, unheard.
 GROW_US = 3 * SECOND
-
-
-class AudioBlock(NamedTuple):
-    """5 ms of sound as it should be played."""
-
-    pcm: Pcm  # int16[240, 1 or 2] at 48 kHz
-    client_id: str | None  # None: all clients mixed
-    capture_us: int | None  # CLOCK_MONOTONIC of this machine at the first sample; None when mixed
 
 
 class Loudspeaker(Protocol):
@@ -109,7 +100,7 @@ class AudioReceiver:
         # For the three below; each is replaced as a whole and read without the lock.
         self._changing = threading.Lock()
         self._clients: dict[str, ClientSound] = {}
-        self._subscribers: tuple[tuple[BoundedQueue[AudioBlock], str | None], ...] = ()
+        self._subscribers: tuple[tuple[BoundedQueue[SoundBlock], str | None], ...] = ()
         self._on_opus: OnOpus | None = None
         self._speaker: Loudspeaker | None = None
         self._closed = False
@@ -211,12 +202,12 @@ class AudioReceiver:
             self._on_opus = on_opus
             self._count_listeners()
 
-    def subscribe(self, client_id: str | None = None) -> BoundedQueue[AudioBlock]:
+    def subscribe(self, client_id: str | None = None) -> BoundedQueue[SoundBlock]:
         """Blocks from now on, mixed (None) or of one client, while there is sound; ``get(timeout)`` waits for the next.
 
         At most a second of them waits: then the oldest goes, counted in the queue's ``dropped``.
         """
-        queue: BoundedQueue[AudioBlock] = BoundedQueue(SUBSCRIPTION_BLOCKS)
+        queue: BoundedQueue[SoundBlock] = BoundedQueue(SUBSCRIPTION_BLOCKS)
         with self._changing:
             if self._closed:
                 queue.close()
@@ -224,7 +215,7 @@ class AudioReceiver:
             self._count_listeners()
         return queue
 
-    def unsubscribe(self, queue: BoundedQueue[AudioBlock]) -> None:
+    def unsubscribe(self, queue: BoundedQueue[SoundBlock]) -> None:
         """End a subscription; may be repeated."""
         queue.close()
         with self._changing:
@@ -316,7 +307,9 @@ class AudioReceiver:
     def _follow_size(self, now_us: int, speaker: Loudspeaker | None) -> int:
         """So many times 5 ms are made at a time; no more than before until everybody's sound waits that long."""
         clients = len(self._clients)
-        wanted = 1 if clients <= FEW_CLIENTS else 2 if clients <= SOME_CLIENTS or speaker is not None else 4
+        wanted = (
+            1 if clients <= FEW_CLIENTS else 2 if clients <= SOME_CLIENTS else 4 if speaker is not None else 8
+        )
         if wanted != self._wanted_blocks:
             self._wanted_blocks, self._grow_at_us = wanted, now_us + GROW_US
         if wanted < self._blocks or now_us >= self._grow_at_us:
@@ -355,7 +348,7 @@ class AudioReceiver:
             if singly:
                 for queue, wanted in subscribers:
                     if wanted == client_id:
-                        _put(queue, AudioBlock(pcm, client_id, client.capture_us))
+                        hand_out(queue, SoundBlock(pcm, client_id, client.capture_us))
         to_mix: list[Pcm | NDArray[np.float32]] = []
         if played:
             self._sounded_us = now_us
@@ -371,7 +364,7 @@ class AudioReceiver:
         if mixed is not None:
             for queue, wanted in subscribers:
                 if wanted is None:
-                    _put(queue, AudioBlock(mixed, None, None))
+                    hand_out(queue, SoundBlock(mixed, None, None))
         if speaker is not None:
             if (
                 mixed is None
@@ -389,15 +382,9 @@ class AudioReceiver:
     def _speaker_took(self) -> None:
         """In PortAudio's thread."""
         self._taken_us = self._clock()
-        self._wake.set()
+        speaker = self._speaker
+        if speaker is None or speaker.queued_us < self._ring_target_us:
+            self._wake.set()
 
     def _count_listeners(self) -> None:
         self._wanted = bool(self._subscribers) or self._on_opus is not None or self._speaker is not None
-
-
-def _put(queue: BoundedQueue[AudioBlock], sound: AudioBlock) -> None:
-    """Hand it out in blocks of 5 ms."""
-    pcm, client_id, capture_us = sound
-    for start in range(0, len(pcm), PLAY_SAMPLES):
-        from_us = None if capture_us is None else capture_us + start * SECOND // SAMPLE_RATE
-        queue.put(AudioBlock(pcm[start : start + PLAY_SAMPLES].copy(), client_id, from_us))
