@@ -7,11 +7,15 @@ from collections.abc import Callable
 
 import pytest
 
+from udpconf.limits import RECEIVE_BATCH
 from udpconf.net import network_thread, readable
 from udpconf.net.clock import monotonic_us
 from udpconf.net.network_thread import NetworkThread
 from udpconf.net.udp_socket import UdpSocket
 from udpconf.proto.events import Address, Transmit
+
+# Nobody drives the core for so long.
+PATIENCE_US = 5_000_000
 
 
 class Echo:
@@ -163,18 +167,18 @@ def test_what_is_to_be_fetched_waits_for_who_fetches_and_for_nobody_else(running
     running.network.call(lambda echo, now_us: running.network.add_socket(port, second, fetched=True))
     running.peer.sendto(b"nobody fetches", ("127.0.0.1", port))
     assert running.peer.recv(2048) == b"nobody fetches"
-    running.network.fetch()
+    running.network.fetch(PATIENCE_US)
     assert running.ask(b"the network thread waits anew") == b"the network thread waits anew"
     running.echo.threads.clear()
     running.peer.sendto(b"here", ("127.0.0.1", port))
-    running.network.fetch()
+    running.network.fetch(PATIENCE_US)
     assert running.events[-1] == f"{port} here"
     assert running.echo.threads == {threading.get_ident()}
     running.network.stop_fetching()
     running.peer.sendto(b"there", ("127.0.0.1", port))
     running.wait_for(lambda: f"{port} there" in running.events)
     running.network.call(lambda echo, now_us: running.network.remove_socket(port))
-    running.network.fetch()
+    running.network.fetch(PATIENCE_US)
     running.close()
 
 
@@ -182,24 +186,57 @@ def test_who_fetches_gets_all_that_waits_on_each_socket_a_datagram_of_each_in_tu
     sockets = [UdpSocket.listen("127.0.0.1", 0) for _ in range(2)]
     for one in sockets:
         running.fetch_from(one)
-    running.network.fetch()
+    running.network.fetch(PATIENCE_US)
     running.events.clear()
     first, second = [one.port for one in sockets]
     for port in (first, first, first, second, second):
         running.peer.sendto(b"here", ("127.0.0.1", port))
-    running.network.fetch()
+    running.network.fetch(PATIENCE_US)
     order = [first, second, first, second, first]
     assert list(running.events) == [f"{port} here" for port in order]
     running.close()
 
 
+def test_a_flood_on_a_fetched_socket_does_not_hold_up_who_fetches(running: Running) -> None:
+    second = UdpSocket.listen("127.0.0.1", 0)
+    running.fetch_from(second)
+    running.network.fetch(PATIENCE_US)
+    running.events.clear()
+    for _ in range(RECEIVE_BATCH + 3):
+        running.peer.sendto(b"again", ("127.0.0.1", second.port))
+    running.network.fetch(PATIENCE_US)
+    assert len(running.events) == RECEIVE_BATCH
+    running.network.fetch(PATIENCE_US)
+    assert len(running.events) == RECEIVE_BATCH + 3
+    running.close()
+
+
+def test_who_cannot_fetch_in_time_does_without_and_it_is_counted(running: Running) -> None:
+    second = UdpSocket.listen("127.0.0.1", 0)
+    running.fetch_from(second)
+    running.network.fetch(PATIENCE_US)
+    running.events.clear()
+    running.peer.sendto(b"later", ("127.0.0.1", second.port))
+
+    def drive(echo: Echo, now_us: int) -> None:
+        fetches = threading.Thread(target=running.network.fetch, args=(1_000,))
+        fetches.start()
+        fetches.join()
+
+    running.network.call(drive)
+    assert running.network.counters["not_fetched"] == 1
+    assert not running.events
+    running.network.fetch(PATIENCE_US)
+    assert running.events == [f"{second.port} later"]
+    running.close()
+
+
 def test_the_last_socket_may_go_while_somebody_waits_to_fetch(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(network_thread, "_FETCH_WAIT_S", 5.0)
     running = Running(monkeypatch, strict=False)
     second = UdpSocket.listen("127.0.0.1", 0)
     port = second.port
     running.network.call(lambda echo, now_us: running.network.add_socket(port, second, fetched=True))
-    fetches = threading.Thread(target=running.network.fetch)
+    fetches = threading.Thread(target=running.network.fetch, args=(PATIENCE_US,))
 
     def leave(echo: Echo, now_us: int) -> None:
         fetches.start()
@@ -223,10 +260,10 @@ def test_an_error_of_ours_in_another_thread_that_drives_does_not_end_the_network
         raise ValueError("an error of ours")
 
     with monkeypatch.context() as broken_for_now:
-        running.network.fetch()
+        running.network.fetch(PATIENCE_US)
         assert running.ask(b"waits anew") == b"waits anew"
         broken_for_now.setattr(network_thread, "readable", broken)
-        running.network.fetch()
+        running.network.fetch(PATIENCE_US)
     assert running.ask(b"still here") == b"still here"
     assert any("ValueError" in key for key in running.network.counters)
     running.close()
@@ -235,7 +272,7 @@ def test_an_error_of_ours_in_another_thread_that_drives_does_not_end_the_network
 def test_who_no_longer_fetches_is_not_waited_for(running: Running) -> None:
     second = UdpSocket.listen("127.0.0.1", 0)
     running.network.call(lambda echo, now_us: running.network.add_socket(second.port, second, fetched=True))
-    running.network.fetch()
+    running.network.fetch(PATIENCE_US)
     running.peer.sendto(b"left alone", ("127.0.0.1", second.port))
     running.wait_for(lambda: f"{second.port} left alone" in running.events)
     running.close()

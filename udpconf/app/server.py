@@ -212,7 +212,7 @@ class Server:
     # --- sound -------------------------------------------------------------------------------------------------------
 
     def audio(self, timeout: float | None = None, client: ClientInfo | str | None = None) -> Feed[AudioBlock]:
-        """Iterate over the sound, 5 ms a block (of many clients up to four at once), as it should be played; none while nobody sends.
+        """Iterate over the sound, 5 ms a block (of many clients up to eight at once), as it should be played; none while nobody sends.
 
         Args:
             timeout: seconds; the iteration ends after so long without sound, and when the server closes.
@@ -362,8 +362,8 @@ class Server:
             case core.AudioPortWanted():
                 audio_socket = self._audio_ports.open()
                 if audio_socket is not None:
-                    self._network.add_socket(audio_socket.port, audio_socket, fetched=True)
-                port = audio_socket.port if audio_socket is not None else 0
+                    self._network.add_socket(audio_socket.port, audio_socket, fetched=audio_socket.stamped)
+                port = 0 if audio_socket is None else audio_socket.port
                 self._endpoint.audio_port_opened(monotonic_us(), event.session_id, port)
             case core.AudioPortReleased():
                 self._network.remove_socket(event.port)

@@ -8,16 +8,14 @@ itself when it is free, and sends what comes of it: a frame then leaves from the
 that saves a wake-up of 0.1 to 5 ms (the latter is CPython's switch interval) and the processor time of a thread switch.
 Only when the core is busy, or its next deed moved closer, is the network thread woken, once.
 
-Sound comes in small packets, a hundred a second from everybody, and is looked at every 5 ms. Who looks fetches it (``fetch``),
+Sound comes in small packets, a hundred a second from everybody, and is looked at every 5 to 40 ms. Who looks fetches it (``fetch``),
 and the network thread is not woken for each: a wake-up takes as long as five packets.
 
 An error of ours in here is logged once for each place in the code and counted; the session goes on.
 """
 
-import contextlib
 import logging
 import os
-import socket
 import threading
 import time
 from collections import Counter, deque
@@ -29,6 +27,7 @@ from udpconf.net.clock import monotonic_us
 from udpconf.net.endpoint import Endpoint
 from udpconf.net.readable import readable
 from udpconf.net.udp_socket import UdpSocket
+from udpconf.net.wake import Wake
 from udpconf.proto.events import Address
 
 log = logging.getLogger("udpconf.net")
@@ -41,9 +40,6 @@ _COMMANDS_MAX = 256
 _STUMBLE_S = 0.01
 # Who fetched so lately will soon fetch again: so long the network thread leaves what waits for it alone.
 _FETCH_AGAIN_US = 100_000
-# What the core is busy with takes less, mostly; what was not fetched is so the next time.
-_FETCH_WAIT_S = 0.002
-
 
 CommandResult = TypeVar("CommandResult")
 E = TypeVar("E")  # the endpoint's events
@@ -76,11 +72,8 @@ class NetworkThread(Generic[P, E]):
             None  # what the network thread waits for; None: only for datagrams
         )
         self._sockets_changed = False  # since the network thread began to wait
-        self._wake_asked = False
-        self._wake_receive, self._wake_send = socket.socketpair()
-        self._wake_receive.setblocking(False)
-        self._wake_send.setblocking(False)
-        self._fds: list[int] = [self._wake_receive.fileno()]
+        self._wake = Wake()  # many commands posted in one go cost one wake-up
+        self._fds: list[int] = [self._wake.fd]
         self._fetched_fds: list[int] = []
         self._fetched_until_us = 0  # until then they are left to whoever fetches
         self._closing_until_us: int | None = None
@@ -116,7 +109,7 @@ class NetworkThread(Generic[P, E]):
             # One that was posted while we held the lock found it taken, and rang.
             if not moved and not self._is_over():
                 return True
-        self._ring()
+        self._wake.ask()
         return True
 
     def call(self, command: Callable[[P, int], CommandResult], timeout: float = 1.0) -> CommandResult | None:
@@ -147,9 +140,15 @@ class NetworkThread(Generic[P, E]):
             failure, self.failure = self.failure, None
             raise failure
 
-    def fetch(self) -> None:
-        """Handle here and now what waits on the sockets that were added to be fetched; for a while nobody else does."""
-        if not self._fetched_fds or not self._driving.acquire(timeout=_FETCH_WAIT_S):
+    def fetch(self, patience_us: int) -> None:
+        """Handle here and now what waits on the sockets that were added to be fetched; for a while nobody else does.
+
+        It waits for the core at most so long; what was not fetched then (counted as ``not_fetched``) is the next time.
+        """
+        if not self._fetched_fds:
+            return
+        if not self._driving.acquire(timeout=patience_us / 1_000_000):
+            self.counters["not_fetched"] += 1
             return
         try:
             self._fetched_until_us = monotonic_us() + _FETCH_AGAIN_US
@@ -160,12 +159,12 @@ class NetworkThread(Generic[P, E]):
         finally:
             self._driving.release()
         if moved:
-            self._ring()
+            self._wake.ask()
 
     def stop_fetching(self) -> None:
         """Leave all sockets to the network thread again."""
         self._fetched_until_us = 0
-        self._ring()
+        self._wake.ask()
 
     @property
     def alive(self) -> bool:
@@ -182,7 +181,7 @@ class NetworkThread(Generic[P, E]):
             path: what the endpoint calls it.
             udp_socket: ours from now on.
             peer: where datagrams without address go.
-            fetched: its datagrams wait for ``fetch``, as long as that is called.
+            fetched: its datagrams wait for ``fetch``, as long as that is called; without stamps they would seem to come late by that.
         """
         self.remove_socket(path)
         self._paths[path] = udp_socket
@@ -260,13 +259,10 @@ class NetworkThread(Generic[P, E]):
             self._waiting_until_us = self._due_us()
 
     def _receive(self, ready: Sequence[int]) -> None:
-        wake_fd = self._wake_receive.fileno()
         for fd in ready:
             path = self._path_of_fd.get(fd)
-            if fd == wake_fd:
-                with contextlib.suppress(BlockingIOError):
-                    self._wake_receive.recv(64)
-                self._wake_asked = False
+            if fd == self._wake.fd:
+                self._wake.seen()
             elif path is not None:  # else a handler closed it a moment ago
                 for came_us, data, address in self._paths[path].receive_batch():
                     self._handle(path, came_us, data, address)
@@ -274,7 +270,10 @@ class NetworkThread(Generic[P, E]):
                         self._drain()
 
     def _fetch(self) -> None:
-        """A datagram of each of those sockets in turn. To ask which of them has another one costs less than to look at all in vain."""
+        """A datagram of each of those sockets in turn, then all their events: no handler runs in between, so no socket goes.
+
+        To ask which of them has another one costs less than to look at all in vain.
+        """
         for _ in range(RECEIVE_BATCH):
             # Who drove before us, or a handler, may have closed the last of them.
             ready = readable(self._fetched_fds, 0) if self._fetched_fds else ()
@@ -313,14 +312,6 @@ class NetworkThread(Generic[P, E]):
         due_us, waits_until_us = self._due_us(), self._waiting_until_us
         sooner = due_us is not None and (waits_until_us is None or due_us < waits_until_us)
         return self._sockets_changed or sooner
-
-    def _ring(self) -> None:
-        # The flag falls before the commands are taken, so a command is either seen now or wakes the thread again; many
-        # commands posted in one go cost one wake-up.
-        if not self._wake_asked:
-            self._wake_asked = True
-            with contextlib.suppress(OSError):  # full: it will wake anyway; closed: nobody listens any more
-                self._wake_send.send(b"\0")
 
     def _due_us(self) -> int | None:
         due_us = self._core.poll_timeout()
@@ -396,5 +387,4 @@ class NetworkThread(Generic[P, E]):
     def _close_sockets(self) -> None:
         for path in list(self._paths):
             self.remove_socket(path)
-        self._wake_receive.close()
-        self._wake_send.close()
+        self._wake.close()

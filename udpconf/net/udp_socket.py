@@ -41,9 +41,8 @@ _SIOCGIFADDR = 0x8915  # <linux/sockios.h>
 _SO_MEMINFO = 55  # <asm-generic/socket.h>; nine u32 by <linux/sock_diag.h>
 _SK_MEMINFO = struct.Struct("9I")
 _SK_MEMINFO_DROPS = 8
-_SO_TIMESTAMPNS = (
-    35  # <asm-generic/socket.h>: with each datagram, when it came in, a struct timespec of the wall clock
-)
+# <asm-generic/socket.h>: with each datagram, when it came in, a struct timespec of the wall clock.
+_SO_TIMESTAMPNS = 35
 _TIMESPEC = struct.Struct("@ll")
 # A stamp older than that is of a wall clock that was set meanwhile, or of a machine that slept.
 _STAMP_AGE_MAX_US = 200 * MS
@@ -63,6 +62,7 @@ class UdpSocket:
     Attributes:
         port: the local port.
         receive_buffer_bytes, send_buffer_bytes: what the kernel granted.
+        stamped: the kernel says when each datagram came in, however late it is read.
         counters: datagrams not received or not sent, by reason: ``empty``, ``oversize``, ``send_buffer_full``, and
             ``receive_``/``send_`` with the name of the errno.
     """
@@ -78,7 +78,8 @@ class UdpSocket:
         )  # SO_RCVBUFFORCE: needs CAP_NET_ADMIN
         self.send_buffer_bytes = _grow_buffer(bare, socket.SO_SNDBUF, 32)  # SO_SNDBUFFORCE
         _set_path_options(bare, _EF if voice else _AF41)
-        self._receive = _receiver(bare)
+        self.stamped = _ask_for_stamps(bare)
+        self._receive = _receiver(bare, stamped=self.stamped)
 
     @classmethod
     def listen(cls, host: str, port: int, *, voice: bool = False) -> "UdpSocket":
@@ -255,14 +256,22 @@ def _grow_buffer(bare: socket.socket, option: int, forced_option: int) -> int:
     return granted
 
 
-def _receiver(bare: socket.socket) -> Callable[[], tuple[bytes, Ancillary, int, Any]]:
-    """What recvmsg gives, with a stamp beside each datagram where the kernel puts one there."""
-    # A fresh bytes object is cheaper than recvmsg_into and a copy, and the core wants bytes.
-    if sys.platform == "linux":
-        with contextlib.suppress(OSError):
-            bare.setsockopt(socket.SOL_SOCKET, _SO_TIMESTAMPNS, 1)
-            # 1.3 us a datagram; recvfrom and an ioctl (SIOCGSTAMPNS) take 1.9, and one more way into the kernel.
-            return functools.partial(bare.recvmsg, _RECEIVE_BYTES, socket.CMSG_SPACE(_TIMESPEC.size))
+def _ask_for_stamps(bare: socket.socket) -> bool:
+    """Have the kernel note when datagrams come in; False where it does not."""
+    if sys.platform != "linux":
+        return False
+    try:
+        bare.setsockopt(socket.SOL_SOCKET, _SO_TIMESTAMPNS, 1)
+    except OSError:
+        return False
+    return True
+
+
+def _receiver(bare: socket.socket, *, stamped: bool) -> Callable[[], tuple[bytes, Ancillary, int, Any]]:
+    """What recvmsg gives. A fresh bytes object is cheaper than recvmsg_into and a copy, and the core wants bytes."""
+    if stamped:
+        # 1.3 us a datagram; recvfrom and an ioctl (SIOCGSTAMPNS) take 1.9, and one more way into the kernel.
+        return functools.partial(bare.recvmsg, _RECEIVE_BYTES, socket.CMSG_SPACE(_TIMESPEC.size))
 
     def without_stamp() -> tuple[bytes, Ancillary, int, Any]:
         data, address = bare.recvfrom(_RECEIVE_BYTES)

@@ -51,9 +51,8 @@ class AudioTarget:
     def __init__(self) -> None:
         self.target_us: int | None = None
         self.least_us = 0
-        self._delays: NDArray[np.int64] = np.empty(
-            0, np.int64
-        )  # capture to first arrival; WINDOW_US of them, the newest last
+        # Capture to first arrival; WINDOW_US of them, the newest last.
+        self._delays: NDArray[np.int64] = np.empty(0, np.int64)
         self._came: list[int] = []  # what has come since the target was last looked at
         self._newest_us: int | None = None
         self._measured = 0
