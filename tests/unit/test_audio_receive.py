@@ -51,7 +51,8 @@ class FakeSpeaker:
         return self.queued_us + 30 * MS
 
     def write(self, block: Pcm) -> None:
-        self.ring = np.concatenate((self.ring, block))
+        # As the real one: what is left of the ring when the device has gone is not for when it comes back.
+        self.ring = np.concatenate((self.ring if self.alive else self.ring[:0], block))
 
     def take(self) -> None:
         if len(self.ring) >= FRAME_SAMPLES:
@@ -199,6 +200,19 @@ def test_sound_of_many_is_made_more_at_a_time_and_still_comes_in_blocks_of_5_ms(
     assert counts.lost + counts.stretched == 0
 
 
+def test_who_sends_no_sound_does_not_make_the_others_later() -> None:
+    """Nine cameras and a microphone."""
+    room = Room(440)
+    for camera in range(9):
+        room.receiver.add_client(f"camera {camera}")
+    queue = room.receiver.subscribe()
+    room.run(5 * SECOND)
+    taken(queue)
+    for _ in range(10):
+        room.run(room.now_us + FRAME_US)
+        assert len(taken(queue)) == FRAME_US // PLAY_US
+
+
 def test_when_a_few_become_many_nobody_misses_anything() -> None:
     room = Room(*range(440, 1340, 100))
     names = list(room.frames)
@@ -242,6 +256,20 @@ def test_the_thread_is_woken_only_when_the_loudspeaker_needs_more(monkeypatch: p
     assert speaker.underruns == 0
 
 
+@pytest.mark.parametrize(
+    ("voices", "loudspeaker", "patience_us"), [(1, True, 2_500), (9, True, 5_000), (9, False, 20_000)]
+)
+def test_what_is_made_at_a_time_is_worth_some_waiting_for_the_core(
+    voices: int, loudspeaker: bool, patience_us: int
+) -> None:
+    room = Room(*range(440, 440 + 100 * voices, 100))
+    speaker = FakeSpeaker() if loudspeaker else None
+    room.receiver.set_speaker(speaker)
+    room.receiver.subscribe()
+    room.run(4 * SECOND, speaker)
+    assert room.receiver._patience_us == patience_us
+
+
 def test_a_subscriber_that_does_not_read_loses_the_oldest_and_it_is_counted() -> None:
     room = Room(440)
     queue = room.receiver.subscribe()
@@ -262,6 +290,24 @@ def test_the_recorder_gets_each_frame_once_in_capture_order() -> None:
     recorded_numbers = {numbers[capture_us] for capture_us in times}
     assert recorded_numbers == set(range(max(recorded_numbers) + 1)) - {100, 150}
     assert len(recorded_numbers) > 290
+
+
+def test_who_speaks_after_a_rest_while_the_loudspeaker_is_away_is_handed_out_and_heard_when_it_is_back() -> (
+    None
+):
+    room, speaker = Room(440), FakeSpeaker()
+    speaker.alive = False
+    room.receiver.set_speaker(speaker)
+    queue = room.receiver.subscribe()
+    room.receiver.begin(room.now_us)
+    room.run(1 * SECOND)
+    assert len(taken(queue)) > 150
+    speaker.alive = True
+    room.run(2 * SECOND, speaker)
+    underruns = speaker.underruns
+    room.run(3 * SECOND, speaker)
+    assert speaker.underruns == underruns
+    assert abs(loudest(np.concatenate(speaker.played[-50:])) - 440) < 2
 
 
 def test_a_hanging_loudspeaker_does_not_hold_up_the_rest() -> None:
@@ -507,7 +553,7 @@ def test_the_thread_plays_what_arrives_and_fetches_until_it_rests() -> None:
     waiting: deque[AudioReceived] = deque()
     rests = threading.Event()
 
-    def fetch() -> None:
+    def fetch(patience_us: int) -> None:
         rests.clear()
         while waiting:
             receiver.handle(waiting.popleft())

@@ -18,6 +18,7 @@ from numpy.typing import NDArray
 
 from udpconf.app.client_sound import PLAY_SAMPLES, ClientSound
 from udpconf.app.sound_block import SoundBlock, hand_out
+from udpconf.app.turn_size import TurnSize
 from udpconf.frames import OpusFrame
 from udpconf.limits import MS, SECOND
 from udpconf.media.mixer import Mixer, Mute, peaks_of
@@ -47,17 +48,14 @@ INBOX_MAX = 4096
 SUBSCRIPTION_BLOCKS = SECOND // PLAY_US
 # The delay that lip sync goes by is averaged over this many looks: the ring goes up and down.
 RING_SMOOTHING = 1 / 16
+# While a loudspeaker plays, the core may keep us waiting so long: half of what is left in the ring.
+FETCH_WAIT_US = 5 * MS
 # Who leaves at the same moment; whoever is one too many stops with a click.
 LEAVING_MAX = 64
 STOP_S = 1.0
 # Of so many clients a lost frame is made up well at a time, the others' by libopus: where all lose the same moment, each would take 3 to
 # 10 ms (2-core x86-64), and the loudspeaker wait for all of them.
 BRIDGES_MAX = 2
-# Sound of more clients than these, silent ones included, is made 10 ms at a time, and 20 ms, or 40 where nobody hears it through a
-# loudspeaker of ours: most of what a turn needs has left the caches since the last one (1 ms a turn, 2-core x86-64).
-FEW_CLIENTS, SOME_CLIENTS = 4, 8
-# More at a time would come too soon at once: so long everybody's sound has to get longer by that, unheard.
-GROW_US = 3 * SECOND
 
 
 class Loudspeaker(Protocol):
@@ -81,7 +79,8 @@ class AudioReceiver:
 
     Args:
         clock: microseconds, as the events have them.
-        fetch: has ``handle`` called with what has come: before each turn, or once in 50 ms where a loudspeaker hangs.
+        fetch: has ``handle`` called with what has come, if that is possible within so many microseconds: before each turn, or
+            once in 50 ms where a loudspeaker hangs.
         rest: nothing will be fetched until ``handle`` is called again.
 
     Attributes:
@@ -92,7 +91,7 @@ class AudioReceiver:
     def __init__(
         self,
         clock: Callable[[], int] = monotonic_us,
-        fetch: Callable[[], None] = lambda: None,
+        fetch: Callable[[int], None] = lambda patience_us: None,
         rest: Callable[[], None] = lambda: None,
     ) -> None:
         self.muted, self.overflowed = False, 0
@@ -107,15 +106,14 @@ class AudioReceiver:
         self._wanted = False  # somebody listens: a speaker, a subscriber or a recorder
         self._inbox: deque[tuple[ClientSound, AudioReceived]] = deque(maxlen=INBOX_MAX)
         self._work = threading.Event()  # there is something in the inbox
-        self._wake = threading.Event()  # the speaker took something, or the end
+        self._wake = threading.Event()  # the speaker has too little left, or the end
         self._stopping = False
         self._thread = threading.Thread(target=self._run, name="udpconf sound", daemon=True)
         # --- the sound thread's own
         self._leaving: deque[ClientSound] = deque(maxlen=LEAVING_MAX)
         self._mixer = Mixer()
         self._mute = Mute()
-        self._blocks = self._wanted_blocks = 1  # made at a time
-        self._grow_at_us = 0  # when the one becomes the other
+        self._turn_size = TurnSize()
         self._taken_us = 0  # when the speaker last took something; written by PortAudio's thread
         self._due_us = 0  # when the clock asks for the next block
         self._ring_target_us = RING_MIN_US
@@ -257,10 +255,10 @@ class AudioReceiver:
                 self._work.wait()
             self.begin(self._clock())
             while not self._stopping:
-                self._fetch()
+                self._fetch(self._patience_us)
                 if not self.turn(self._clock()):
                     break
-                # A speaker that takes something wakes us; if it does not, the clock does.
+                # A speaker that has too little left wakes us; if it takes nothing, the clock does.
                 wait_us = max(self._due_us, self._taken_us + STALL_US if self._speaker else 0) - self._clock()
                 self._wake.wait(max(0, wait_us) / SECOND)
                 self._wake.clear()
@@ -270,11 +268,17 @@ class AudioReceiver:
         """After a rest: the ring gets its fill of silence, so that sound does not have to be fetched early for it."""
         self._sounded_us = self._due_us = self._taken_us = now_us
         speaker = self._speaker
-        if speaker is not None:
+        if speaker is not None and speaker.alive:
             self._underruns, self._calm_us = speaker.underruns, now_us
             silence = np.zeros((PLAY_SAMPLES, 1), np.int16)
             while speaker.queued_us < self._ring_target_us:
                 speaker.write(silence)
+
+    @property
+    def _patience_us(self) -> int:
+        """What was not fetched is missed by all that is made now: some 10 ms of sound are left in a ring, and without one nobody waits."""
+        half_us = self._turn_size.blocks * PLAY_US // 2
+        return half_us if self._speaker is None else min(half_us, FETCH_WAIT_US)
 
     def turn(self, now_us: int) -> bool:
         """Do what is to be done now. False when there has been nothing to play for a while."""
@@ -284,9 +288,12 @@ class AudioReceiver:
                 ring_us = round(self._ring_delay_us or 0)
                 client.buffer.least_us = client.latency_us - ring_us if client.latency_us else 0
             client.buffer.push(number, capture_us, data, arrival_us, copy=copy)
+            if not client.has_sent:
+                client.has_sent = True
+                self._turn_size.count()
             self._sounded_us = now_us
         speaker = self._speaker
-        blocks = self._follow_size(now_us, speaker)
+        blocks = self._turn_size.follow(now_us, self._clients, loudspeaker=speaker is not None)
         if speaker is not None and speaker.alive and now_us - self._taken_us < STALL_US:
             self._adapt_ring(now_us, speaker)
             self._look_at_ring(speaker)
@@ -303,21 +310,6 @@ class AudioReceiver:
                 self._play(self._due_us, 0, None, blocks)
                 self._due_us += blocks * PLAY_US
         return now_us - self._sounded_us < REST_US
-
-    def _follow_size(self, now_us: int, speaker: Loudspeaker | None) -> int:
-        """So many times 5 ms are made at a time; no more than before until everybody's sound waits that long."""
-        clients = len(self._clients)
-        wanted = (
-            1 if clients <= FEW_CLIENTS else 2 if clients <= SOME_CLIENTS else 4 if speaker is not None else 8
-        )
-        if wanted != self._wanted_blocks:
-            self._wanted_blocks, self._grow_at_us = wanted, now_us + GROW_US
-        if wanted < self._blocks or now_us >= self._grow_at_us:
-            self._blocks = wanted
-        elif wanted > self._blocks:
-            for client in self._clients.values():
-                client.buffer.expect(wanted * PLAY_US)
-        return self._blocks
 
     def _adapt_ring(self, now_us: int, speaker: Loudspeaker) -> None:
         if speaker.underruns != self._underruns:

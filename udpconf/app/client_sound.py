@@ -51,6 +51,7 @@ class ClientSound:
 
     Attributes:
         buffer: where its frames wait.
+        has_sent: a frame has come since it joined.
         latency_us: it is heard so long after its capture at least; 0: as early as the path allows.
         arrived: the frames that the latest ``play`` took out of the buffer, in order; a recording wants them.
         capture_us: when the first sample that the latest ``play`` gave was captured.
@@ -61,6 +62,7 @@ class ClientSound:
 
     def __init__(self, latency_us: int) -> None:
         self.buffer = AudioJitterBuffer()
+        self.has_sent = False
         self.latency_us = latency_us
         self.arrived: Sequence[OpusFrame] = ()
         self.capture_us = 0

@@ -245,9 +245,9 @@ class OpusDecoder:
         self._packet = data
         if self._concealed:
             risen = block if self._concealed <= FADE_FROM else _faded(block, self._level(), 1.0)
-            block[:] = self._led_over(risen).reshape(samples, -1)
+            block[:] = self._led_over(risen).reshape(samples, -1)  # nobody has it yet
             self._concealed = 0
-        return block[:, 0] if self.channels == 1 else block
+        return self._shaped(block)
 
     def _by_pyav(self, data: bytes, samples: int) -> Pcm | None:
         # An empty packet is FFmpeg's word for the end of the stream: the decoder would take nothing after it.

@@ -10,7 +10,7 @@ ROOM = 4_800
 
 
 class Tape:
-    """What was taken from it never changes: it shares memory with the tape, but that is not written to again.
+    """What was taken from it shares memory with it, which the tape does not write to again.
 
     Args:
         kept: so many samples stay at hand that have been taken; at first they are silence.
