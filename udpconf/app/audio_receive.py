@@ -268,10 +268,12 @@ class AudioReceiver:
         """After a rest: the ring gets its fill of silence, so that sound does not have to be fetched early for it."""
         self._sounded_us = self._due_us = self._taken_us = now_us
         speaker = self._speaker
-        if speaker is not None and speaker.alive:
+        if speaker is not None:
             self._underruns, self._calm_us = speaker.underruns, now_us
             silence = np.zeros((PLAY_SAMPLES, 1), np.int16)
-            while speaker.queued_us < self._ring_target_us:
+            for _ in range(
+                speaker.queued_us, self._ring_target_us, PLAY_US
+            ):  # one that has gone keeps nothing
                 speaker.write(silence)
 
     @property
