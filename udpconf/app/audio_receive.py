@@ -271,9 +271,8 @@ class AudioReceiver:
         if speaker is not None:
             self._underruns, self._calm_us = speaker.underruns, now_us
             silence = np.zeros((PLAY_SAMPLES, 1), np.int16)
-            for _ in range(
-                speaker.queued_us, self._ring_target_us, PLAY_US
-            ):  # one that has gone keeps nothing
+            # Counted, as a speaker whose device has gone keeps nothing.
+            for _ in range(speaker.queued_us, self._ring_target_us, PLAY_US):
                 speaker.write(silence)
 
     @property
