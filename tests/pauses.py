@@ -11,7 +11,8 @@ from numpy.typing import NDArray
 from udpconf.app.audio_receive import AudioReceiver
 from udpconf.frames import OPUS_FRAME_US, OpusFrame, is_silence_mark
 from udpconf.limits import MS, SECOND
-from udpconf.media.opus import ENCODER_DELAY_US, SAMPLE_RATE, OpusDecoder, OpusEncoder, OpusFramer
+from udpconf.media.opus import ENCODER_DELAY_US, SAMPLE_RATE, OpusEncoder, OpusFramer
+from udpconf.media.opus_decoder import OpusDecoder
 from udpconf.media.silence import SilenceGate
 from udpconf.proto.audio_jitter import AudioCounts
 from udpconf.proto.audio_packets import AudioDepacketizer

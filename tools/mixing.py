@@ -30,7 +30,8 @@ from udpconf.app.audio_receive import AudioReceiver
 from udpconf.app.connection import Connection
 from udpconf.config import parse_target
 from udpconf.limits import MS, SECOND
-from udpconf.media.opus import FRAME_SAMPLES, OpusDecoder, OpusEncoder, OpusFramer
+from udpconf.media.opus import FRAME_SAMPLES, OpusEncoder, OpusFramer
+from udpconf.media.opus_decoder import OpusDecoder
 from udpconf.net.clock import monotonic_us
 from udpconf.proto.audio_jitter import FRAME_US
 from udpconf.proto.audio_target import PLAY_US

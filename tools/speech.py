@@ -36,7 +36,8 @@ from tools.lab.roles import end  # noqa: E402
 from tools.lab.runner import LAB_NET, WITH_US, last_line, make_folder  # noqa: E402
 from tools.lab.speech_scores import Scores, scores  # noqa: E402
 from tools.lab.voices import RATE, Speech, speech  # noqa: E402
-from udpconf.media.opus import ENCODER_DELAY_US, FRAME_SAMPLES, OpusDecoder, OpusEncoder  # noqa: E402
+from udpconf.media.opus import ENCODER_DELAY_US, FRAME_SAMPLES, OpusEncoder  # noqa: E402
+from udpconf.media.opus_decoder import OpusDecoder  # noqa: E402
 from udpconf.proto.audio_target import PLAY_US  # noqa: E402
 
 Pcm = NDArray[np.int16]

@@ -7,7 +7,8 @@ from hypothesis import strategies as st
 from numpy.typing import NDArray
 
 from udpconf.media.comb_filter import allowing_for, comb_filter, with_strength
-from udpconf.media.opus import FRAME_SAMPLES, OpusDecoder, OpusEncoder
+from udpconf.media.opus import FRAME_SAMPLES, OpusEncoder
+from udpconf.media.opus_decoder import OpusDecoder
 
 RATE = 48_000
 LOUD = 8_230  # -12 dB of full scale

@@ -12,7 +12,8 @@ from udpconf.app.audio_receive import AudioReceiver
 from udpconf.errors import ConfigError
 from udpconf.frames import OpusFrame, opus_duration_us
 from udpconf.limits import AUDIO_BUFFER_US, MS
-from udpconf.media.opus import ENCODER_DELAY_US, OpusDecoder, OpusEncoder, OpusFramer
+from udpconf.media.opus import ENCODER_DELAY_US, OpusEncoder, OpusFramer
+from udpconf.media.opus_decoder import OpusDecoder
 from udpconf.proto.audio_jitter import AudioJitterBuffer
 from udpconf.proto.audio_packets import AudioDepacketizer, AudioPacketizer
 from udpconf.proto.sound_redundancy import Redundancy

@@ -8,7 +8,8 @@ import pytest
 from numpy.typing import NDArray
 
 from udpconf.media import libopus
-from udpconf.media.opus import FRAME_SAMPLES, OpusDecoder, OpusEncoder
+from udpconf.media.opus import FRAME_SAMPLES, OpusEncoder
+from udpconf.media.opus_decoder import OpusDecoder
 
 Pcm = NDArray[np.int16]
 Samples = NDArray[np.float64]

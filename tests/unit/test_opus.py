@@ -10,7 +10,8 @@ from udpconf.errors import ConfigError
 from udpconf.frames import opus_duration_us
 from udpconf.limits import SECOND
 from udpconf.media import libopus
-from udpconf.media.opus import ENCODER_DELAY_US, FRAME_SAMPLES, OpusDecoder, OpusEncoder, OpusFramer
+from udpconf.media.opus import ENCODER_DELAY_US, FRAME_SAMPLES, OpusEncoder, OpusFramer
+from udpconf.media.opus_decoder import OpusDecoder
 
 Pcm = NDArray[np.int16]
 RATE = 48_000

@@ -6,7 +6,8 @@ from numpy.typing import NDArray
 
 from udpconf.frames import is_silence_mark, opus_duration_us, silence_mark
 from udpconf.limits import MS, SECOND
-from udpconf.media.opus import OpusDecoder, OpusEncoder, OpusFramer
+from udpconf.media.opus import OpusEncoder, OpusFramer
+from udpconf.media.opus_decoder import OpusDecoder
 from udpconf.media.silence import HANGOVER_US, MARK_INTERVAL_US, MARKS_AT_FIRST, SilenceGate
 
 Pcm = NDArray[np.int16]

@@ -9,7 +9,8 @@ from numpy.typing import NDArray
 
 from udpconf.limits import MS, SECOND
 from udpconf.media import steady_rate
-from udpconf.media.opus import OpusDecoder, OpusFramer
+from udpconf.media.opus import OpusFramer
+from udpconf.media.opus_decoder import OpusDecoder
 from udpconf.media.steady_rate import SteadyRate
 from udpconf.proto.drift import DriftControl
 

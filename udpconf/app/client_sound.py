@@ -12,7 +12,8 @@ from numpy.typing import NDArray
 from udpconf.frames import OpusFrame, is_silence_mark, opus_duration_us
 from udpconf.limits import SECOND
 from udpconf.media.mixer import FULL_SCALE, crossfade, doubled
-from udpconf.media.opus import SAMPLE_RATE, OpusDecoder, samples_of
+from udpconf.media.opus import SAMPLE_RATE, samples_of
+from udpconf.media.opus_decoder import OpusDecoder
 from udpconf.media.resampler import Resampler
 from udpconf.media.tape import Tape
 from udpconf.media.time_stretch import (
