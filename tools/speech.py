@@ -192,11 +192,14 @@ def play_role(role: str, program: str, folder: Path) -> Never:
         (folder / "send.json").write_text(json.dumps({"start_us": start_us}))
     else:
         signal.signal(signal.SIGTERM, end)
-        missing, heard, heard_us = (
-            receive_udpconf(len(said)) if program == "udpconf" else baseline_webrtc.receive(folder)
-        )
+        if program == "udpconf":
+            concealed, heard, heard_us = receive_udpconf()
+            noted = {"missing": len(concealed) * FRAME_SAMPLES / len(said), "concealed": concealed}
+        else:
+            missing, heard, heard_us = baseline_webrtc.receive(folder)
+            noted = {"missing": missing}
         np.savez(folder / "heard.npz", heard=heard, heard_us=heard_us)
-        (folder / "receive.json").write_text(json.dumps({"missing": missing}))
+        (folder / "receive.json").write_text(json.dumps(noted))
     os._exit(0)
 
 
@@ -216,10 +219,11 @@ def send_udpconf(said: Pcm) -> int:
     return start_us
 
 
-def receive_udpconf(samples: int) -> tuple[float, Pcm, NDArray[np.int64]]:
-    """(share of the frames that were made up, of so many samples; what was heard; when each sample was)."""
+def receive_udpconf() -> tuple[list[int], Pcm, NDArray[np.int64]]:
+    """(which sample came about when a frame was made up, for each of those; what was heard; when each sample was)."""
     import udpconf
 
+    concealed: list[int] = []
     blocks: list[Pcm] = []
     times: list[int] = []
     with udpconf.Server("0.0.0.0", PORT, passphrase=PASSPHRASE) as server:
@@ -233,12 +237,13 @@ def receive_udpconf(samples: int) -> tuple[float, Pcm, NDArray[np.int64]]:
                     blocks.append(np.zeros_like(blocks[-1]))
                 times.append(at_us)
                 blocks.append(block.pcm[:, 0])
+                count = sum(stats.audio_frames_concealed for stats in server.stats().values())
+                concealed += [len(blocks) * len(block.pcm)] * (count - len(concealed))
         except Ended:
             pass
-        concealed = sum(stats.audio_frames_concealed for stats in server.stats().values())
         within = np.arange(len(blocks[0])) * 1_000_000 // RATE
         heard_us = (np.array(times[: len(blocks)], np.int64)[:, np.newaxis] + within).ravel()
-        return concealed * FRAME_SAMPLES / samples, np.concatenate(blocks), heard_us
+        return concealed, np.concatenate(blocks), heard_us
 
 
 if __name__ == "__main__":

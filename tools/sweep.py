@@ -23,7 +23,6 @@ from numpy.typing import NDArray  # noqa: E402
 
 from tools import speech  # noqa: E402
 from tools.lab.voices import RATE, Pcm, Speech  # noqa: E402
-from udpconf.media.opus import FRAME_SAMPLES  # noqa: E402
 
 Floats = NDArray[np.float64]
 
@@ -44,6 +43,8 @@ FAR_HZ = np.arange(-100.0, 100.5, 0.5)
 BELIEVED = 0.25
 TURN_HZ = 20.0
 BOUND_DB = -40.0
+# A frame is made up some 10 ms before it is heard, and for 30 ms what follows may be off.
+BESIDE = RATE * 50 // 1000
 # Until the copies have come and gone, and the bit rate is where it stays.
 WARM_UP_S = 5.0
 # It breaks off in the midst of a frame.
@@ -93,15 +94,17 @@ def measure(name: str, said: Speech, options: str, seed: int) -> None:
         return
     notes, heard, _, _ = found
     starts, left_db = residuals(heard, len(said.pcm) / RATE)
+    concealed = np.array(notes["concealed"], np.int64)
     above = np.flatnonzero(left_db > BOUND_DB)
-    concealed = round(notes["missing"] * len(said.pcm) / FRAME_SAMPLES)
     print(
-        f"{name}, seed {seed}: {concealed} frames concealed; left beside the sweep {np.median(left_db):.1f} dBFS in the middle, "
+        f"{name}, seed {seed}: {len(concealed)} frames concealed; left beside the sweep {np.median(left_db):.1f} dBFS in the middle, "
         f"{left_db.max():.1f} at the most, above {BOUND_DB:.0f} in {len(above)} of {len(left_db)} pieces of 5 ms",
         flush=True,
     )
     for index in above[:SHOWN]:
-        print(f"    {starts[index] / RATE:.3f} s: {left_db[index]:.1f} dBFS")
+        since = starts[index] - concealed
+        beside = np.sum((since > -WINDOW) & (since < BESIDE))
+        print(f"    {starts[index] / RATE:.3f} s: {left_db[index]:.1f} dBFS, beside {beside} concealed frames")
 
 
 def residuals(heard: Pcm, seconds: float) -> tuple[NDArray[np.int_], Floats]:
