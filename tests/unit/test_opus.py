@@ -7,7 +7,7 @@ import pytest
 from numpy.typing import NDArray
 
 from udpconf.errors import ConfigError
-from udpconf.frames import opus_duration_us
+from udpconf.frames import OPUS_FRAME_US, opus_duration_us
 from udpconf.limits import SECOND
 from udpconf.media import libopus
 from udpconf.media.opus import ENCODER_DELAY_US, FRAME_SAMPLES, OpusEncoder, OpusFramer
@@ -144,6 +144,22 @@ def test_the_bit_rate_may_change_between_two_frames() -> None:
     assert 23 <= after <= 27
     heard = np.concatenate([decoder.decode(data) for data in encoded])
     assert steps(heard[RATE // 4 :]).max() < 2 * steps(sent).max(), "no click"
+
+
+@pytest.mark.parametrize(
+    ("before_bps", "after_bps"), [(64_000, 45_000), (64_000, 29_000), (64_000, 21_000), (45_000, 29_000)]
+)
+def test_no_frame_is_starved_where_the_bit_rate_falls(before_bps: int, after_bps: int) -> None:
+    """At once from 64 to 29 kbit/s there would be a frame of 3 bytes: libopus has back what it spent beforehand."""
+    encoder = OpusEncoder(before_bps)
+    sizes = []
+    for number, block in enumerate(blocks(tone(1.5))):
+        if number == 50:
+            encoder.set_bitrate(after_bps)
+        sizes.append(len(encoder.encode(block)))
+    usual = after_bps * OPUS_FRAME_US // 8_000_000
+    assert min(sizes[50:]) > 0.5 * usual
+    assert 0.95 * usual < np.mean(sizes[75:]) < 1.1 * usual
 
 
 def test_this_machine_has_a_library_that_ctypes_can_call() -> None:

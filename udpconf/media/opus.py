@@ -33,6 +33,9 @@ CAPTURE_JUMP_US = 20 * MS
 # card's clock (100 ppm) is followed with an error of some 20 us. Chosen, not measured.
 CAPTURE_SMOOTHING = 1 / 16
 LAYOUTS = {1: "mono", 2: "stereo"}
+# The bit rate falls by an eighth a frame. libopus may have spent a frame's bits beforehand, and has them back at the new rate: from 64 to
+# 29 kbit/s at once there is a frame of 3 bytes, which leaves -11 dBFS beside a sweep; so none is below 26.
+FALL = 7 / 8
 
 
 class OpusEncoder:
@@ -63,7 +66,7 @@ class OpusEncoder:
             raise ConfigError(f"Opus is used with 1 or 2 channels, not {channels}")
         self.channels = channels
         self.frame_samples = samples_of(frame_us)
-        self._bitrate_bps = bitrate_bps
+        self._bitrate_bps = self._wanted_bps = bitrate_bps
         library = libopus.load() if native else None
         self._native = (
             None if library is None else libopus.Encoder(library, SAMPLE_RATE, channels, bitrate_bps)
@@ -78,10 +81,8 @@ class OpusEncoder:
             self._context.options = {"application": "lowdelay", "frame_duration": str(frame_us // MS)}
 
     def set_bitrate(self, bitrate_bps: int) -> None:
-        """From the next frame on, where that can be done; PyAV's encoder stays at what it began with."""
-        if self._native is not None and bitrate_bps != self._bitrate_bps:
-            self._bitrate_bps = bitrate_bps
-            self._native.set_bitrate(bitrate_bps)
+        """From the next frames on, where that can be done; PyAV's encoder stays at what it began with."""
+        self._wanted_bps = bitrate_bps
 
     def encode(self, pcm: Pcm) -> bytes:
         """Compress a frame: int16[frame_samples] or int16[frame_samples, channels]. Raises ConfigError for anything else."""
@@ -89,6 +90,9 @@ class OpusEncoder:
         if len(block) != self.frame_samples:
             raise ConfigError(f"an Opus frame is {self.frame_samples} samples here, got {len(block)}")
         if self._native is not None:
+            if self._bitrate_bps != self._wanted_bps:
+                self._bitrate_bps = max(self._wanted_bps, int(FALL * self._bitrate_bps))
+                self._native.set_bitrate(self._bitrate_bps)
             return self._native.encode(block)
         frame = av.AudioFrame(format="s16", layout=self._layout, samples=self.frame_samples)
         frame.sample_rate = SAMPLE_RATE
