@@ -104,7 +104,9 @@ def measure(name: str, said: Speech, options: str, seed: int) -> None:
     for index in above[:SHOWN]:
         since = starts[index] - concealed
         beside = np.sum((since > -WINDOW) & (since < BESIDE))
-        print(f"    {starts[index] / RATE:.3f} s: {left_db[index]:.1f} dBFS, beside {beside} concealed frames")
+        print(
+            f"    {starts[index] / RATE:.3f} s: {left_db[index]:.1f} dBFS, beside {beside} concealed frames"
+        )
 
 
 def residuals(heard: Pcm, seconds: float) -> tuple[NDArray[np.int_], Floats]:
