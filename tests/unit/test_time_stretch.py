@@ -189,13 +189,32 @@ def test_what_has_been_heard_is_not_changed_and_the_end_joins_what_follows(
             assert result.likeness == 0
 
 
-@pytest.mark.parametrize("at_most", [LAG_MIN - 1, LAG_MIN, 300])
-def test_no_more_is_changed_than_was_asked_for(at_most: int) -> None:
+@BOTH
+@pytest.mark.parametrize("hertz", [230.0, 260.0, 310.0, 395.0, 1_234.0])
+def test_a_little_more_than_was_asked_for_will_do_where_a_period_is_longer(change: str, hertz: float) -> None:
+    """Without it a tone of 260 Hz is not changed at all by 3 ms, or by 3 ms that are no period."""
+    pcm, wanted, beyond = tone(hertz), 144, 96
+    of_it = {"shorten": shorten, "lengthen": lengthen}[change]
+    result = of_it(pcm[:AHEAD], HEARD, wanted, GOOD_LIKENESS, beyond=beyond)
+    assert LAG_MIN <= abs(result.added) <= wanted + beyond
+    assert result.likeness > 0.997
+
+
+@BOTH
+def test_of_lags_that_are_as_good_the_one_next_to_what_is_wanted_is_taken(change: str) -> None:
+    """Of 1 kHz every 48 samples are one."""
+    of_it = {"shorten": shorten, "lengthen": lengthen}[change]
+    added = [abs(of_it(tone(1_000.0)[:AHEAD], HEARD, wanted, beyond=96).added) for wanted in (150, 300, 500)]
+    assert added == [144, 288, 480]
+
+
+@pytest.mark.parametrize("wanted", [LAG_MIN - 1, LAG_MIN, 300])
+def test_no_more_is_changed_than_was_asked_for(wanted: int) -> None:
     pcm = noise(1)
-    results = shorten(pcm[:AHEAD], at_most=at_most), lengthen(pcm[:AHEAD], HEARD, at_most)
+    results = shorten(pcm[:AHEAD], wanted=wanted), lengthen(pcm[:AHEAD], HEARD, wanted)
     for result in results:
-        assert abs(result.added) <= at_most
-        assert bool(result.added) == (at_most >= LAG_MIN)
+        assert abs(result.added) <= wanted
+        assert bool(result.added) == (wanted >= LAG_MIN)
 
 
 @given(seed=st.integers(0, 1_000), at_least=st.floats(-1, 1))

@@ -26,7 +26,7 @@ PLACE_STEP = 240
 PLACES_MAX = 3
 # Below -60 dB of full scale whatever differs is not heard: the quieter, the more alike all is.
 QUIET_RMS = 33.0
-# Mismatches up to -50 dB of the sound are as good as none; of those the longest lag is taken, it saves the most calls.
+# Mismatches up to -50 dB of the sound are as good as none; of those the lag is taken that is next to what is wanted.
 ALIKE = 1e-5
 # FFTs are as long as a multiple of this, so none has a large prime factor: 240 is 2^4 3 5, and there are ten of it at most.
 AROUND_STEP = 240
@@ -49,56 +49,70 @@ class _Splice(NamedTuple):
     mismatch: float  # energy of the difference by the energy of both: 0 alike, 1 unrelated, 2 opposite
 
 
-def shorten(pcm: Pcm, played: int = 0, at_most: int = LAG_MAX, at_least: float = -1.0) -> Stretched:
+def shorten(
+    pcm: Pcm, played: int = 0, wanted: int = LAG_MAX, at_least: float = -1.0, *, beyond: int = 0
+) -> Stretched:
     """Leave out a period where it is heard least.
 
     Args:
         pcm: int16[n, channels] at 48 kHz. 20 ms are enough for any period; with 30 ms there is a choice of places.
         played: so many samples at its beginning have been heard and stay as they are.
-        at_most: samples to leave out, in case less than a long period is wanted.
+        wanted: samples to leave out, or fewer.
         at_least: how alike the two places have to be; otherwise nothing is changed.
+        beyond: so many more than wanted will do if the places are more alike.
     """
     pcm = pcm[played:]
     leaves = range(0, len(pcm) - FADE - LAG_MIN + 1, PLACE_STEP)[:PLACES_MAX]
-    return _spliced(pcm, 0, _best_splice(pcm, leaves, 1, at_most), at_least)
+    return _spliced(pcm, 0, _best_splice(pcm, leaves, 1, wanted, beyond), at_least)
 
 
-def lengthen(pcm: Pcm, played: int = 0, at_most: int = LAG_MAX, at_least: float = -1.0) -> Stretched:
+def lengthen(
+    pcm: Pcm, played: int = 0, wanted: int = LAG_MAX, at_least: float = -1.0, *, beyond: int = 0
+) -> Stretched:
     """Repeat a period where it is heard least.
 
     Args:
         pcm: int16[n, channels] at 48 kHz: what was played last, 15 ms if there is as much, and what comes next.
         played: so many samples at its beginning have been heard: they may be repeated, but not changed.
-        at_most: samples to add, in case less than a long period is wanted.
+        wanted: samples to add, or fewer.
         at_least: how alike the two places have to be; otherwise nothing is changed.
+        beyond: so many more than wanted will do if the places are more alike.
     """
     leaves = range(max(played, LAG_MIN), len(pcm) - FADE + 1, PLACE_STEP)[:PLACES_MAX]
-    return _spliced(pcm, played, _best_splice(pcm, leaves, -1, at_most), at_least)
+    return _spliced(pcm, played, _best_splice(pcm, leaves, -1, wanted, beyond), at_least)
 
 
-def _best_splice(pcm: Pcm, leaves: Sequence[int], direction: int, at_most: int) -> _Splice | None:
+def _best_splice(pcm: Pcm, leaves: Sequence[int], direction: int, wanted: int, beyond: int) -> _Splice | None:
     """From one of ``leaves`` to wherever it is most alike, further on (1) or further back (-1)."""
+    at_most = min(wanted + beyond, LAG_MAX)
     if not leaves or at_most < LAG_MIN:
         return None
+    places = np.array(leaves)
+    mismatch = _mismatches(pcm, places)
+    positions = mismatch.shape[1]
+    lags = direction * (np.arange(positions) - places[:, np.newaxis])
+    mismatch[(lags < LAG_MIN) | (lags > at_most)] = np.inf
+    index = int(np.argmin(mismatch))
+    if mismatch.flat[index] == np.inf:
+        return None
+    if mismatch.flat[index] <= ALIKE:
+        index = int(np.argmin(np.where(mismatch <= ALIKE, np.abs(lags - wanted), np.inf)))
+    place, position = divmod(index, positions)
+    return _Splice(leaves[place], position, float(mismatch.flat[index]))
+
+
+def _mismatches(pcm: Pcm, places: NDArray[np.int_]) -> Samples:
+    """[place, position]: of the 5 ms at each place and the 5 ms at every position, see ``_Splice``."""
     # A row for each channel.
     samples = pcm.T.astype(np.float64, order="C")
     # Energies of every 5 ms that can be entered. All channels count, and get one lag.
     summed = np.zeros(len(pcm) + 1)
     np.cumsum(np.einsum("ij,ij->j", samples, samples), out=summed[1:])
     energy = summed[FADE:] - summed[:-FADE]
-    places = np.array(leaves)
     both = energy[places][:, np.newaxis] + energy
     unlike = np.maximum(both - 2 * _likenesses(samples, places), 0)
-    mismatch = unlike / (both + 2 * pcm.shape[1] * FADE * QUIET_RMS**2)
-    lags = direction * (np.arange(len(energy)) - places[:, np.newaxis])
-    mismatch[(lags < LAG_MIN) | (lags > min(at_most, LAG_MAX))] = np.inf
-    index = int(np.argmin(mismatch))
-    if mismatch.flat[index] == np.inf:
-        return None
-    if mismatch.flat[index] <= ALIKE:
-        index = int(np.argmax(np.where(mismatch <= ALIKE, lags, 0)))
-    place, enter = divmod(index, len(energy))
-    return _Splice(leaves[place], enter, float(mismatch.flat[index]))
+    mismatch: Samples = unlike / (both + 2 * pcm.shape[1] * FADE * QUIET_RMS**2)
+    return mismatch
 
 
 def _likenesses(samples: Samples, places: NDArray[np.int_]) -> Samples:
