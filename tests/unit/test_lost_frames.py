@@ -65,13 +65,13 @@ def worst_rest(part: Samples, first: int) -> float:
     return float(10 * np.log10(2 * worst / 32_767**2))
 
 
-def around(sent: list[bytes], lost: int, *, peek: bool = True) -> tuple[float, float]:
-    """The worst rest from 10 ms before the lost frame to 40 ms after it, and the same where nothing is lost."""
-    part = sent[lost - 20 : lost + 6]
+def around(sent: list[bytes], lost: int, *, peek: bool = True, row: int = 1) -> tuple[float, float]:
+    """The worst rest from 10 ms before the lost frame (or so many in a row) to 40 ms after it, and the same where nothing is lost."""
+    part = sent[lost - 20 : lost + row + 5]
     first = (lost - 1) * FRAME_SAMPLES
     one, other = (
         worst_rest(heard(part, missing, peek=peek)[19 * FRAME_SAMPLES :], first)
-        for missing in (frozenset({20}), frozenset())
+        for missing in (frozenset(range(20, 20 + row)), frozenset())
     )
     return one, other
 
@@ -90,6 +90,14 @@ def test_where_the_next_frame_is_not_there_yet_a_sweep_goes_on_as_well(offset: i
     for lost in losts:
         rest, _ = around(sweep_packets(64_000), lost, peek=False)
         assert rest < -40, f"frame {lost}"
+
+
+@pytest.mark.parametrize("peek", [False, True])
+def test_two_lost_in_a_row_are_bridged_as_well(peek: bool) -> None:
+    """By libopus from the second on, -32 were left in the middle."""
+    rests = [around(sweep_packets(64_000), lost, peek=peek, row=2)[0] for lost in range(25, 950, 31)]
+    assert np.median(rests) < -45
+    assert max(rests) < -35
 
 
 def test_at_32_kbit_per_second_a_lost_frame_is_no_worse_than_what_opus_itself_leaves() -> None:
@@ -113,10 +121,12 @@ def voice(hertz: float, seconds: float = 3.0, channels: int = 1) -> Samples:
 
 
 @pytest.mark.parametrize("hertz", [110.0, 210.0])
-@pytest.mark.parametrize("every", [20, 5])
-def test_a_voice_comes_nearer_to_what_was_sent_than_by_libopus_alone(hertz: float, every: int) -> None:
+@pytest.mark.parametrize(("every", "row"), [(20, 1), (5, 1), (20, 2)])
+def test_a_voice_comes_nearer_to_what_was_sent_than_by_libopus_alone(
+    hertz: float, every: int, row: int
+) -> None:
     sent = packets(voice(hertz))
-    lost = frozenset(range(12, len(sent) - 2, every))
+    lost = frozenset(first + place for first in range(12, len(sent) - 3, every) for place in range(row))
     clean = heard(sent)
 
     def signal_to_noise(peek_from: Samples) -> float:

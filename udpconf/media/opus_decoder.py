@@ -1,6 +1,6 @@
 """From frames of Opus to sound, lost ones concealed.
 
-Where ctypes can call libopus (media/libopus.py), a single lost frame is made up of an earlier piece of the sound, which the
+Where ctypes can call libopus (media/libopus.py), a lost frame or two are made up of an earlier piece of the sound, which the
 decoder gets as a packet (media/bridge.py), and what no piece fits into, the decoder makes up by itself. Elsewhere PyAV's codec
 does, with our own concealment.
 """
@@ -94,12 +94,13 @@ class OpusDecoder:
             if recovered is not None:
                 self._concealed = 1
                 return self._remembered(self._led_over(self._shaped(recovered)))
-        # The bridge is made for frames of 10 ms, as nearly all are; other lengths are left to libopus.
-        alone = may_bridge and self._celt and not self._concealed and samples == FRAME_SAMPLES
-        self.bridges += alone
-        bridge = self._bridged(self._native, following) if alone else None
+        # The bridge is made for frames of 10 ms, as nearly all are; other lengths are left to libopus. One bridge leads on to the
+        # next, as long as nothing fades.
+        may_bridge = may_bridge and self._celt and self._concealed < FADE_FROM and samples == FRAME_SAMPLES
+        self.bridges += may_bridge
+        bridge = self._bridged(self._native, following) if may_bridge else None
         if bridge is not None:
-            self._concealed = 1
+            self._concealed += 1
             return self._remembered(bridge)
         return self._remembered(self._led_over(self._continued(self._native, samples)))
 
