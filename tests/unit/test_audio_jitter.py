@@ -166,6 +166,38 @@ def test_a_piece_that_was_made_up_before_its_frame_was_known_to_be_lost_counts_o
     assert counts.stretched <= 1, "the delay stays as it was"
 
 
+@pytest.mark.parametrize(
+    ("missing", "held_back", "inserted"),
+    [
+        (set(), 2, {}),  # in time
+        (set(), 4, {20: 4}),  # two until it comes, two more until it is as old as the target is by then
+        ({20}, 3, {}),  # what was made up stood for it
+        ({20}, 4, {21: 1}),
+        ({20, 21}, 4, {}),
+    ],
+)
+def test_the_buffer_says_how_many_frames_were_made_up_for_none_before_one_that_comes_late(
+    missing: set[int], held_back: int, inserted: dict[int, int]
+) -> None:
+    """Frame 20 and those after it come so many frames later, or not at all. Two wait always."""
+    buffer, late = AudioJitterBuffer(), dict[int, int]()
+    for tick in range(60):
+        now_us = tick * FRAME_US + 1 * MS
+        back = held_back if 20 <= tick < 20 + held_back else 0
+        numbers = [] if back else [tick]
+        if tick == 20 + held_back:
+            numbers = list(range(20, tick + 1))
+        for number in numbers:
+            if number not in missing:
+                buffer.push(number, number * FRAME_US, bytes([number]), now_us)
+        frame = buffer.pop(now_us)
+        if buffer.inserted:
+            assert frame is not None
+            assert frame.data is not None
+            late[frame.data[0]] = buffer.inserted
+    assert late == inserted
+
+
 def test_nothing_is_played_before_the_first_frame() -> None:
     buffer = AudioJitterBuffer()
     assert buffer.pop(0) is None

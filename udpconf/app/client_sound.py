@@ -156,6 +156,7 @@ class ClientSound:
             if self._channels == 1 and frame.channels == 2:
                 self._widen()
         duration_us = buffer.frame_us if data is None else opus_duration_us(data)
+        self._next_capture_us = frame.capture_us - ready_us
         if not audible:
             pcm = self._silence(samples_of(silence_us or duration_us))
         elif silence_us > 0:
@@ -163,10 +164,16 @@ class ClientSound:
         else:
             if data is not None:
                 self._follow_drift(duration_us)
-            pcm = self._resampler.resample(self._decode(data, samples_of(duration_us), skipped))
+            samples = samples_of(duration_us)
+            decoded = self._decode(data, samples, skipped)
+            if len(decoded) != samples:
+                # It came late, and was entered where it was like what had been made up.
+                added_us = (len(decoded) - samples) * SECOND // SAMPLE_RATE
+                buffer.handle_stretch(added_us)
+                self._next_capture_us -= added_us
+            pcm = self._resampler.resample(decoded)
         self._rests = silence_us > 0
         self._tape.append(pcm)
-        self._next_capture_us = frame.capture_us - ready_us
         return True
 
     def _widen(self) -> None:
@@ -229,16 +236,16 @@ class ClientSound:
             self._decoder = OpusDecoder(self._channels)
         left_out = skipped[-1].data if skipped else None
         if left_out is None or is_silence_mark(left_out):
-            return self._sound(data, samples, self._decoder)
+            return self._sound(data, samples, self._decoder, self.buffer.inserted)
         before = self._sound(left_out, samples_of(opus_duration_us(left_out)), self._decoder)
         pcm = self._sound(data, samples, self._decoder)
         # The lengths differ if a sender changes them as no sender of ours does.
         return pcm if len(before) != len(pcm) else crossfade(before, pcm)
 
-    def _sound(self, data: bytes | None, samples: int, decoder: OpusDecoder) -> Pcm:
+    def _sound(self, data: bytes | None, samples: int, decoder: OpusDecoder, late: int = 0) -> Pcm:
         if data is None:
             before = decoder.bridges
             made_up = decoder.conceal(self.buffer.following, samples, may_bridge=self._may_bridge)
             self.bridges += decoder.bridges - before
             return made_up.reshape(samples, -1)
-        return decoder.decode(data).reshape(samples, -1)
+        return decoder.decode(data, late).reshape(-1, self._channels)

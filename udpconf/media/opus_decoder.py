@@ -15,10 +15,11 @@ from udpconf.media import libopus
 from udpconf.media.bridge import Bridge
 from udpconf.media.comb_filter import comb_filter
 from udpconf.media.concealment import Concealment
-from udpconf.media.interpolation import BEFORE, lead_over
+from udpconf.media.interpolation import BEFORE, as_pcm, lead_over
 from udpconf.media.native import av
 from udpconf.media.opus import FRAME_SAMPLES, LAYOUTS, SAMPLE_RATE, samples_of
 from udpconf.media.tape import Tape
+from udpconf.media.time_stretch import FADE, enter
 
 Pcm = NDArray[np.int16]
 
@@ -56,6 +57,8 @@ class OpusDecoder:
             self._library = library
             self._packet = b""  # the last one
             self._ahead: NDArray[np.float64] | None = None  # made up beyond the last frame
+            # As it was before each frame that was made up since the last real one.
+            self._before: list[libopus.Decoder] = []
             self._celt = (
                 True  # so was the last packet: only among those a packet made here does not change the mode
             )
@@ -65,9 +68,22 @@ class OpusDecoder:
             self._context.sample_rate = SAMPLE_RATE
             self._context.layout = LAYOUTS[channels]
 
-    def decode(self, data: bytes) -> Pcm:
-        """As long as ``opus_duration_us`` says, int16[n] (mono) or int16[n, 2]. Never raises, whatever the bytes."""
+    def decode(self, data: bytes, late: int = 0) -> Pcm:
+        """int16[n] (mono) or int16[n, 2]. Never raises, whatever the bytes.
+
+        Args:
+            data: a frame.
+            late: so many of the frames that were made up just now stand for none, as this one came late. It is entered where it
+                is like what is playing.
+
+        Returns:
+            As long as ``opus_duration_us`` says; of a late one up to 5 ms more or less.
+        """
         samples = samples_of(opus_duration_us(data))
+        if late and self._native is not None and late <= len(self._before):
+            entered = self._entered(self._native, data, samples, late)
+            if entered is not None:
+                return entered
         if self._native is None:
             decoded = self._by_pyav(data, samples)
             if decoded is not None:
@@ -89,6 +105,7 @@ class OpusDecoder:
         """
         if self._native is None:
             return self._concealment.conceal(samples)
+        self._before.append(self._native.copy())
         if samples == FRAME_SAMPLES and following and following[0] < FIRST_CELT_TOC:
             recovered = self._native.recover(following, FRAME_SAMPLES)
             if recovered is not None:
@@ -155,6 +172,30 @@ class OpusDecoder:
     def _shaped(self, block: Pcm) -> Pcm:
         return block[:, 0] if self.channels == 1 else block
 
+    def _entered(self, native: libopus.Decoder, data: bytes, samples: int, late: int) -> Pcm | None:
+        """A frame that came late; None: it is no Opus."""
+        # As if those had not been made up.
+        decoder = self._before[-late]
+        block = decoder.decode(data, samples)
+        if block is None:
+            return None
+        if self._concealed <= FADE_FROM:
+            ahead = native.conceal(FADE) if self._ahead is None else as_pcm(self._ahead[:FADE])
+            assert ahead is not None, "libopus conceals whatever came before"
+            before = self._heard.at_hand[: -late * samples][-FADE:]
+            block = enter(block, before, ahead)
+        else:
+            block = _faded(block, self._level(), 1.0)
+        self._native, self._ahead = decoder, None
+        self._understood(data)
+        return self._remembered(block)
+
+    def _understood(self, data: bytes) -> None:
+        self._celt, self._packet = data[0] >= FIRST_CELT_TOC, data
+        if self._concealed:
+            self._concealed = 0
+            self._before.clear()
+
     def _by_libopus(self, native: libopus.Decoder, data: bytes, samples: int) -> Pcm | None:
         if self._bridge is not None and self._ahead is not None:
             self._native = native = self._bridge.reconsidered(native, data)
@@ -163,12 +204,10 @@ class OpusDecoder:
             return None
         heard.wrote(samples)
         block = heard.take(samples)
-        self._celt = data[0] >= FIRST_CELT_TOC
-        self._packet = data
         if self._concealed:
             risen = block if self._concealed <= FADE_FROM else _faded(block, self._level(), 1.0)
             block[:] = self._led_over(risen).reshape(samples, -1)  # nobody has it yet
-            self._concealed = 0
+        self._understood(data)
         return self._shaped(block)
 
     def _by_pyav(self, data: bytes, samples: int) -> Pcm | None:

@@ -82,6 +82,26 @@ def lengthen(
     return _spliced(pcm, played, _best_splice(pcm, leaves, -1, wanted, beyond), at_least)
 
 
+def enter(block: Pcm, before: Pcm, playing: Pcm) -> Pcm:
+    """Go over from what is playing into sound that came late, at the place where it is most alike.
+
+    Args:
+        block: int16[n, channels] at 48 kHz, 5 ms or more.
+        before: [FADE, channels], what came before it.
+        playing: [FADE, channels], how what is playing would go on: made up, mostly.
+
+    Returns:
+        What is to be played: the rest of ``block`` from that place on, so it may begin up to 5 ms before it, or after 5 ms of its end.
+    """
+    pcm = np.concatenate((before, block, playing))
+    leave, first = len(before) + len(block), len(before)
+    mismatch = _mismatches(pcm, np.array([leave]))[0, : leave - FADE + 1]
+    place = int(np.argmin(mismatch))
+    if mismatch[place] <= ALIKE:
+        place = int(np.argmin(np.where(mismatch <= ALIKE, np.abs(np.arange(len(mismatch)) - first), leave)))
+    return _spliced(pcm, leave, _Splice(leave, place, float(mismatch[place])), -1.0).pcm[:-FADE]
+
+
 def _best_splice(pcm: Pcm, leaves: Sequence[int], direction: int, wanted: int, beyond: int) -> _Splice | None:
     """From one of ``leaves`` to wherever it is most alike, further on (1) or further back (-1)."""
     at_most = min(wanted + beyond, LAG_MAX)

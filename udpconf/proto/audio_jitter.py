@@ -66,6 +66,7 @@ class AudioJitterBuffer:
         counts: see AudioCounts.
         skipped: the frames that the latest ``pop`` left out, and the silence marks that it passed, in order; a recording wants them.
         frame_us: how long the frames are that come; made-up ones are as long.
+        inserted: after ``pop``: so many of the frames that were made up just before stand for none, as what was popped came late.
         silence_us: after ``pop``: what was popped is so much silence, whatever its data; 0: it is sound, or nothing.
         wish_us: after ``pop``: what was popped, and what comes next, should become longer by so much, or shorter (negative).
         impatient: the wish has not been granted for a while.
@@ -76,6 +77,7 @@ class AudioJitterBuffer:
         self.counts = AudioCounts()
         self.skipped: list[OpusFrame] = []
         self.frame_us = FRAME_US
+        self.inserted = 0
         self.silence_us = 0
         self.wish_us = 0
         self.impatient = False
@@ -160,6 +162,7 @@ class AudioJitterBuffer:
         """
         if self.skipped:
             self.skipped = []
+        self.inserted = 0
         self.silence_us = 0
         self.wish_us = 0
         if not early:
@@ -178,13 +181,15 @@ class AudioJitterBuffer:
         if self._is_mark(first):
             self._resting_us = now_us
             return self._rest(now_us + ahead_us)
+        inserted = self._stretching
         missing = first - self._last - 1
         if missing > GAP_US // self.frame_us:
             self._running = False
             return self.pop(now_us, ahead_us, early=early)
         if missing:
             # Each stretched frame already stood for one of them.
-            stood_for = min(self._stretching, missing)
+            stood_for = min(inserted, missing)
+            inserted -= stood_for
             self._lose(self._last + stood_for)
             self._clock_us += stood_for * self.frame_us
             self._delay_us -= stood_for * self.frame_us
@@ -194,15 +199,19 @@ class AudioJitterBuffer:
                 self._lose(self._last + 1)
                 self._clock_us += self.frame_us
                 return OpusFrame(self._clock_us - self.frame_us, None)
-        return self._play(first, now_us + ahead_us)
+        frame = self._play(first, now_us + ahead_us)
+        # Not if it waits for its time, while more is made up.
+        self.inserted = 0 if frame is None or frame.data is None else inserted
+        return frame
 
     def expect(self, ahead_us: int) -> None:
         """Soon ``pop`` will be called so long before a frame is heard."""
         self._target.handle_reach(ahead_us)
 
     def handle_stretch(self, added_us: int) -> None:
-        """What was popped has become longer by so much, or shorter."""
+        """What was popped has become longer by so much, or shorter: that is enough of it until the next ``pop``."""
         self._delay_us += added_us
+        self.wish_us = 0
         if added_us > 0:
             self.counts.lengthened_us += added_us
         elif added_us < 0:
