@@ -21,10 +21,11 @@ class LossEstimate:
 
     Args:
         window_us: how far back what is lost tells of what will be.
+        news_deviations: so much further off than chance has it on average, the last second is news.
     """
 
-    def __init__(self, window_us: int = RECENT_US) -> None:
-        self._window_us = window_us
+    def __init__(self, window_us: int = RECENT_US, news_deviations: float = _NEWS_DEVIATIONS) -> None:
+        self._news_deviations = news_deviations
         self._told: tuple[int, int, int] | None = None
         self._totals: tuple[int, int, int] | None = None  # without what does not count
         self._queue_stands = self._leaves_out = False
@@ -61,11 +62,11 @@ class LossEstimate:
 
         Of the window; or of the last second, if more is lost in it than chance would explain: what has begun a second ago is
         to be met now, but the worst second of it is no news. The losses of n packets of which the share p is lost, in
-        runs of b, vary by n p (1 - p) (2 b - 1) or so, and the last second is taken from three times their root on.
+        runs of b, vary by n p (1 - p) (2 b - 1) or so, and the last second is taken from some times their root on.
         """
         lately, now = self._losses(self._lately, now_us), self._losses(self._now, now_us)
         varies = now.packets * lately.share * (1 - lately.share) * (2 * lately.burst - 1)
-        news = now.share * now.packets > lately.share * now.packets + _NEWS_DEVIATIONS * sqrt(varies)
+        news = now.share * now.packets > lately.share * now.packets + self._news_deviations * sqrt(varies)
         return (now if news else lately)[1:]
 
     def _losses(self, window: Recent, now_us: int) -> _Losses:
