@@ -176,7 +176,9 @@ def run(
         with np.load(folder / "heard.npz") as file:
             heard, heard_us = file["heard"], file["heard_us"]
         if len(heard) < len(said.pcm) / 2:
-            print(f"  {program}: no figures, of {len(said.pcm) / RATE:.0f} s {len(heard) / RATE:.1f} were heard.")
+            print(
+                f"  {program}: no figures, of {len(said.pcm) / RATE:.0f} s {len(heard) / RATE:.1f} were heard."
+            )
             print(lab.stdout + lab.stderr, flush=True)
             return None
         return notes, heard, heard_us, read_link_log(folder / "link.jsonl")

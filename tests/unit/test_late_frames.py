@@ -62,6 +62,17 @@ def test_a_voice_keeps_its_periods_where_a_frame_comes_late(hertz: float, channe
         assert np.abs(np.diff(around, axis=0)).max() <= 1.3 * usual.max()
 
 
+def test_one_that_was_taken_for_the_frame_after_a_lost_one_is_entered_as_well() -> None:
+    """What was made up leads over to it then, and little more is made up beyond it."""
+    sent = sweep_packets(32_000)
+    for late in range(20, 960, 31):
+        decoder = OpusDecoder()
+        for data in sent[late - WARM_UP : late]:
+            decoder.decode(data)
+        decoder.conceal(sent[late])
+        assert abs(len(decoder.decode(sent[late], late=1)) - FRAME_SAMPLES) <= FADE
+
+
 def test_after_a_pause_that_faded_out_it_fades_in() -> None:
     sent = packets(LOUD * np.sin(2 * np.pi * 440 * np.arange(RATE) / RATE))
     entered = heard(sent, 40, made_up=8)[48].astype(float)
@@ -83,7 +94,10 @@ def test_a_late_frame_that_is_no_opus_is_concealed_as_any_other() -> None:
 
 @settings(max_examples=60, deadline=None)
 @given(
-    what=st.lists(st.sampled_from(["frame", "lost", "late", "late after a loss", "noise"]), max_size=25),
+    what=st.lists(
+        st.sampled_from(["frame", "lost", "lost before it", "late", "late after a loss", "noise"]),
+        max_size=25,
+    ),
     channels=st.sampled_from([1, 2]),
     native=st.booleans(),
 )
@@ -92,14 +106,18 @@ def test_in_whatever_order_frames_are_lost_and_late_sound_comes(
 ) -> None:
     sent = packets(voice(110.0, 0.6, channels))
     decoder, made_up = OpusDecoder(channels, native=native), 0
-    for data, event in zip(sent, what, strict=False):
-        if event == "lost":
-            block, made_up = decoder.conceal(), made_up + 1
+    waiting = iter(sent)
+    data = next(waiting)
+    for event in what:
+        if event.startswith("lost"):
+            block = decoder.conceal(data if event == "lost before it" else None)
+            made_up += 1
         elif event == "noise":
             block = decoder.decode(b"\xf3" + data[1:40], late=made_up)
         else:
             late = {"frame": 0, "late": made_up}.get(event, max(0, made_up - 1))
             block, made_up = decoder.decode(data, late=late), 0
+            data = next(waiting)
         assert block.dtype == np.int16
         assert block.shape[1:] == (() if channels == 1 else (2,))
         assert event == "noise" or abs(len(block) - FRAME_SAMPLES) <= FADE

@@ -180,15 +180,21 @@ class OpusDecoder:
         if block is None:
             return None
         if self._concealed <= FADE_FROM:
-            ahead = native.conceal(FADE) if self._ahead is None else as_pcm(self._ahead[:FADE])
-            assert ahead is not None, "libopus conceals whatever came before"
             before = self._heard.at_hand[: -late * samples][-FADE:]
-            block = enter(block, before, ahead)
+            block = enter(block, before, self._going_on(native))
         else:
             block = _faded(block, self._level(), 1.0)
         self._native, self._ahead = decoder, None
         self._understood(data)
         return self._remembered(block)
+
+    def _going_on(self, native: libopus.Decoder) -> Pcm:
+        """[FADE, channels]: how what was made up would go on."""
+        if self._ahead is not None and len(self._ahead) >= FADE:
+            return as_pcm(self._ahead[:FADE])
+        made_up = native.conceal(FADE)
+        assert made_up is not None, "libopus conceals whatever came before"
+        return made_up
 
     def _understood(self, data: bytes) -> None:
         self._celt, self._packet = data[0] >= FIRST_CELT_TOC, data

@@ -228,13 +228,16 @@ class AudioJitterBuffer:
     @property
     def next_waits(self) -> bool:
         """The frame that comes next is there, and is sound."""
-        return self.following is not None
+        return self._is_sound(self._next)
 
     @property
     def following(self) -> bytes | None:
-        """The data of the frame that comes next; None: it is not there, or it is a silence mark."""
-        number = 0 if self._last is None else self._last + 1
-        return self._waiting[number].data if self._is_sound(number) else None
+        """After a lost frame: the data of the one that follows it; None: it is not there, it is a silence mark, or none was lost."""
+        return self._waiting[self._next].data if self.next_waits and not self._stretching else None
+
+    @property
+    def _next(self) -> int:
+        return 0 if self._last is None else self._last + 1
 
     def _start(self, now_us: int) -> bool:
         """Begin, or begin again after a gap, as soon as the oldest frame of use is due."""
