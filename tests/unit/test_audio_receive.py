@@ -20,7 +20,7 @@ from udpconf.app.audio_receive import (
     SUBSCRIPTION_BLOCKS,
     AudioReceiver,
 )
-from udpconf.app.client_sound import PLAY_SAMPLES
+from udpconf.app.client_sound import PLAY_SAMPLES, ClientSound
 from udpconf.app.sound_block import SoundBlock
 from udpconf.frames import OpusFrame
 from udpconf.limits import MS, SECOND
@@ -445,6 +445,33 @@ def test_where_all_lose_the_same_frame_two_at_a_time_are_made_up_well_and_the_ot
     assert 2 <= bridges[-1] < len(clients)
     assert max(later - earlier for earlier, later in itertools.pairwise(bridges)) <= 2
     assert {client.buffer.counts.lost + client.buffer.counts.stretched for client in clients} == {1}
+
+
+def test_an_error_of_ours_in_one_client_s_sound_leaves_the_others_alone(
+    monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    monkeypatch.delenv("UDPCONF_STRICT", raising=False)
+    room = Room(440, 550)
+    broken, other = (room.receiver.subscribe(f"client-{pitch}") for pitch in (440, 550))
+    room.run(1 * SECOND)
+    play = ClientSound.play
+
+    def stumbles(self: ClientSound, *args: int, audible: bool, may_bridge: bool) -> Pcm | None:
+        if self is room.receiver._clients["client-440"]:
+            raise IndexError
+        return play(self, *args, audible=audible, may_bridge=may_bridge)
+
+    monkeypatch.setattr(ClientSound, "play", stumbles)
+    for queue in (broken, other):
+        taken(queue)
+    room.run(2 * SECOND)
+    assert len(taken(other)) == 200
+    assert not taken(broken)
+    assert list(room.receiver.counters.values()) == [200]
+    assert len(caplog.records) == 1
+    monkeypatch.undo()
+    room.run(3 * SECOND)
+    assert len(taken(broken)) == 200
 
 
 def test_how_loud_a_client_is_can_be_read_and_falls_when_it_is_silent() -> None:

@@ -8,8 +8,9 @@ nobody listens. The loudspeaker sets the pace, whose clock is the one that count
 computer's clock does.
 """
 
+import logging
 import threading
-from collections import deque
+from collections import Counter, deque
 from collections.abc import Callable
 from typing import Protocol
 
@@ -24,9 +25,12 @@ from udpconf.limits import MS, SECOND
 from udpconf.media.mixer import Mixer, Mute, peaks_of
 from udpconf.net.clock import monotonic_us
 from udpconf.net.mailbox import BoundedQueue
+from udpconf.net.own_errors import OwnErrors
 from udpconf.proto.audio_jitter import FRAME_US, AudioCounts
 from udpconf.proto.audio_target import PLAY_US
 from udpconf.proto.events import AudioReceived
+
+log = logging.getLogger("udpconf.app")
 
 Pcm = NDArray[np.int16]
 OnOpus = Callable[[str, OpusFrame], None]
@@ -86,6 +90,7 @@ class AudioReceiver:
     Attributes:
         muted: the loudspeaker is silent; subscribers and the recorder still get everything. Set it from any thread.
         overflowed: datagrams that were dropped because our thread did not keep up.
+        counters: errors of our own by place.
     """
 
     def __init__(
@@ -95,6 +100,8 @@ class AudioReceiver:
         rest: Callable[[], None] = lambda: None,
     ) -> None:
         self.muted, self.overflowed = False, 0
+        self.counters: Counter[str] = Counter()
+        self._errors = OwnErrors(log, self.counters)
         self._clock, self._fetch, self._rest = clock, fetch, rest
         # For the three below; each is replaced as a whole and read without the lock.
         self._changing = threading.Lock()
@@ -330,7 +337,11 @@ class AudioReceiver:
         bridges = BRIDGES_MAX
         for client_id, client in self._clients.items():
             audible = everybody or any(wanted == client_id for _, wanted in subscribers)
-            pcm = client.play(now_us, ahead_us, blocks, audible=audible, may_bridge=bridges > 0)
+            try:
+                pcm = client.play(now_us, ahead_us, blocks, audible=audible, may_bridge=bridges > 0)
+            except Exception as error:  # noqa: BLE001 - the others are heard all the same
+                self._errors.survive(error, "A client's sound")
+                continue
             bridges -= client.bridges
             if on_opus is not None:
                 for arrived in client.arrived:

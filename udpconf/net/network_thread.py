@@ -15,7 +15,6 @@ An error of ours in here is logged once for each place in the code and counted; 
 """
 
 import logging
-import os
 import threading
 import time
 from collections import Counter, deque
@@ -25,6 +24,7 @@ from typing import Any, Generic, TypeVar
 from udpconf.limits import RECEIVE_BATCH
 from udpconf.net.clock import monotonic_us
 from udpconf.net.endpoint import Endpoint
+from udpconf.net.own_errors import OwnErrors
 from udpconf.net.readable import readable
 from udpconf.net.udp_socket import UdpSocket
 from udpconf.net.wake import Wake
@@ -78,8 +78,8 @@ class NetworkThread(Generic[P, E]):
         self._fetched_until_us = 0  # until then they are left to whoever fetches
         self._closing_until_us: int | None = None
         self._core_us = 0  # the time the core was told last
-        self._strict = os.environ.get("UDPCONF_STRICT") == "1"
         self.counters: Counter[str] = Counter()
+        self._errors = OwnErrors(log, self.counters)
         self.failure: BaseException | None = None
         self._thread = threading.Thread(target=self._run, name=name, daemon=True)
 
@@ -136,7 +136,7 @@ class NetworkThread(Generic[P, E]):
             self._thread.join(timeout=2.0)
         elif self._thread.ident is None:
             self._close_sockets()
-        if self._strict and self.failure is not None:
+        if self._errors.strict and self.failure is not None:
             failure, self.failure = self.failure, None
             raise failure
 
@@ -351,24 +351,11 @@ class NetworkThread(Generic[P, E]):
 
     def _survive(self, error: Exception) -> None:
         """Log an error of ours once for each place in the code, count it, go on."""
-        if self._strict:
-            raise error
-        trace = error.__traceback__
-        while trace is not None and trace.tb_next is not None:
-            trace = trace.tb_next
-        place = f"{trace.tb_frame.f_code.co_filename}:{trace.tb_lineno}" if trace is not None else "somewhere"
-        key = f"error {type(error).__name__} at {place}"
-        self.counters[key] += 1
-        if self.counters[key] == 1:
-            log.error(
-                "A packet or command failed, which is an error in udpconf; it goes on. %s",
-                key,
-                exc_info=error,
-            )
+        self._errors.survive(error, "A packet or command")
 
     def _survive_elsewhere(self, error: Exception) -> bool:
         """The same in another thread that drives the core; in strict mode the network thread ends by it. It is to look anew."""
-        if self._strict:
+        if self._errors.strict:
             self.failure = error
         else:
             self._survive(error)
