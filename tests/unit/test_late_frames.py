@@ -11,7 +11,7 @@ from udpconf.app.client_sound import PLAY_SAMPLES, ClientSound
 from udpconf.frames import OPUS_FRAME_US
 from udpconf.limits import MS
 from udpconf.media.opus import FRAME_SAMPLES, OpusEncoder, OpusFramer
-from udpconf.media.opus_decoder import OpusDecoder
+from udpconf.media.opus_decoder import RECALLED_MAX, OpusDecoder
 from udpconf.media.time_stretch import FADE, enter
 from udpconf.proto.audio_target import PLAY_US
 
@@ -25,7 +25,7 @@ def heard(sent: list[bytes], late: int, made_up: int = 1, channels: int = 1) -> 
     decoder = OpusDecoder(channels)
     played = [decoder.decode(data) for data in sent[:late]]
     played += [decoder.conceal() for _ in range(made_up)]
-    played.append(decoder.decode(sent[late], late=made_up))
+    played.append(decoder.decode(sent[late], inserted=made_up))
     return played + [decoder.decode(data) for data in sent[late + 1 : late + 1 + AFTER]]
 
 
@@ -70,7 +70,35 @@ def test_one_that_was_taken_for_the_frame_after_a_lost_one_is_entered_as_well() 
         for data in sent[late - WARM_UP : late]:
             decoder.decode(data)
         decoder.conceal(sent[late])
-        assert abs(len(decoder.decode(sent[late], late=1)) - FRAME_SAMPLES) <= FADE
+        assert abs(len(decoder.decode(sent[late], inserted=1)) - FRAME_SAMPLES) <= FADE
+
+
+@pytest.mark.parametrize("made_up", [1, 2, 3, 4, 5, 6])
+def test_however_much_was_made_up_no_step_is_higher_than_the_tone_s_own(made_up: int) -> None:
+    sent = packets(LOUD * np.sin(2 * np.pi * 313 * np.arange(RATE) / RATE), 64_000)
+    for late in range(30, 40):
+        steps = np.diff(np.concatenate(heard(sent, late, made_up)[late - 2 :]).astype(float))
+        assert np.abs(steps).max() < 1.2 * LOUD * 2 * np.pi * 313 / RATE
+
+
+@pytest.mark.parametrize("frame_us", [5 * MS, 10 * MS, 20 * MS])
+def test_frames_of_any_length_are_entered_within_5_ms_of_their_beginning(frame_us: int) -> None:
+    encoder = OpusEncoder(64_000, frame_us=frame_us)
+    noise = np.random.default_rng(1).normal(0, 3_000, RATE).astype(np.int16)
+    sent = [encoder.encode(block) for block in noise.reshape(-1, encoder.frame_samples)]
+    for late in range(10, 40):
+        decoder = OpusDecoder()
+        for data in sent[:late]:
+            decoder.decode(data)
+        decoder.conceal(samples=encoder.frame_samples)
+        assert abs(len(decoder.decode(sent[late], inserted=1)) - encoder.frame_samples) <= FADE
+
+
+def test_what_was_made_up_by_a_sender_of_nothing_but_noise_is_not_kept_for_ever() -> None:
+    decoder = OpusDecoder()
+    for _ in range(200):
+        decoder.decode(b"\xff\xff\xff")
+    assert len(decoder._made_up) == RECALLED_MAX
 
 
 def test_after_a_pause_that_faded_out_it_fades_in() -> None:
@@ -87,7 +115,7 @@ def test_a_late_frame_that_is_no_opus_is_concealed_as_any_other() -> None:
     for data in sent[:20]:
         decoder.decode(data)
     decoder.conceal()
-    assert len(decoder.decode(b"\xff\xff\xff", late=1)) > 0
+    assert len(decoder.decode(b"\xff\xff\xff", inserted=1)) > 0
     assert decoder.broken == 1
     assert len(decoder.decode(sent[21])) == FRAME_SAMPLES
 
@@ -113,10 +141,10 @@ def test_in_whatever_order_frames_are_lost_and_late_sound_comes(
             block = decoder.conceal(data if event == "lost before it" else None)
             made_up += 1
         elif event == "noise":
-            block = decoder.decode(b"\xf3" + data[1:40], late=made_up)
+            block = decoder.decode(b"\xf3" + data[1:40], inserted=made_up)
         else:
             late = {"frame": 0, "late": made_up}.get(event, max(0, made_up - 1))
-            block, made_up = decoder.decode(data, late=late), 0
+            block, made_up = decoder.decode(data, inserted=late), 0
             data = next(waiting)
         assert block.dtype == np.int16
         assert block.shape[1:] == (() if channels == 1 else (2,))

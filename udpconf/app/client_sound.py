@@ -158,6 +158,7 @@ class ClientSound:
         duration_us = buffer.frame_us if data is None else opus_duration_us(data)
         self._next_capture_us = frame.capture_us - ready_us
         if not audible:
+            self._decoder = None  # it would remember what was before that
             pcm = self._silence(samples_of(silence_us or duration_us))
         elif silence_us > 0:
             pcm = self._resampler.resample(self._rest(samples_of(silence_us)))
@@ -213,7 +214,8 @@ class ClientSound:
             if samples < LAG_MIN:
                 return
             while self._tape.waiting < AT_HAND_SAMPLES and self.buffer.next_waits:
-                self._pop(now_us, ahead_us, audible=audible, early=True)
+                if not self._pop(now_us, ahead_us, audible=audible, early=True):
+                    break
         change = lengthen if wish_us > 0 else shorten
         changed = change(
             self._tape.at_hand,
@@ -242,10 +244,10 @@ class ClientSound:
         # The lengths differ if a sender changes them as no sender of ours does.
         return pcm if len(before) != len(pcm) else crossfade(before, pcm)
 
-    def _sound(self, data: bytes | None, samples: int, decoder: OpusDecoder, late: int = 0) -> Pcm:
+    def _sound(self, data: bytes | None, samples: int, decoder: OpusDecoder, inserted: int = 0) -> Pcm:
         if data is None:
             before = decoder.bridges
             made_up = decoder.conceal(self.buffer.following, samples, may_bridge=self._may_bridge)
             self.bridges += decoder.bridges - before
             return made_up.reshape(samples, -1)
-        return decoder.decode(data, late).reshape(-1, self._channels)
+        return decoder.decode(data, inserted).reshape(-1, self._channels)

@@ -5,6 +5,9 @@ decoder gets as a packet (media/bridge.py), and what no piece fits into, the dec
 does, with our own concealment.
 """
 
+from collections import deque
+from typing import NamedTuple
+
 import numpy as np
 from numpy.typing import NDArray
 
@@ -28,7 +31,16 @@ FADE_FROM, FADE_FRAMES = 2, 4
 # The first byte of SILK's and hybrid packets is less (RFC 6716, section 3.1). Ours are CELT, which has no in-band FEC; others'
 # may be these, which may have it.
 FIRST_CELT_TOC = 16 << 3
-HEARD_SAMPLES = -(-BEFORE // FRAME_SAMPLES) * FRAME_SAMPLES
+REMEMBERED_SAMPLES = -(-BEFORE // FRAME_SAMPLES) * FRAME_SAMPLES
+# By then made-up sound of the shortest frames, 5 ms, is silence: nothing has to be like it.
+RECALLED_MAX = 2 * (FADE_FROM + FADE_FRAMES)
+
+
+class _MadeUp(NamedTuple):
+    """A frame that was made up."""
+
+    before: libopus.Decoder  # as it was before that
+    samples: int
 
 
 class OpusDecoder:
@@ -52,36 +64,35 @@ class OpusDecoder:
         library = libopus.load() if native else None
         self._native = None if library is None else libopus.Decoder(library, SAMPLE_RATE, channels)
         if library is not None:
-            self._heard = Tape(HEARD_SAMPLES, channels)
+            self._heard = Tape(REMEMBERED_SAMPLES, channels)
             self._bridge: Bridge | None = None  # not made until something is lost
             self._library = library
             self._packet = b""  # the last one
             self._ahead: NDArray[np.float64] | None = None  # made up beyond the last frame
-            # As it was before each frame that was made up since the last real one.
-            self._before: list[libopus.Decoder] = []
-            self._celt = (
-                True  # so was the last packet: only among those a packet made here does not change the mode
-            )
+            # One for each frame that was made up since the last real one, the latest last.
+            self._made_up: deque[_MadeUp] = deque(maxlen=RECALLED_MAX)
+            # So was the last packet: only among those a packet made here does not change the mode.
+            self._celt = True
         else:
             self._concealment = Concealment(SAMPLE_RATE, channels)
             self._context = av.AudioCodecContext.create("libopus", "r")
             self._context.sample_rate = SAMPLE_RATE
             self._context.layout = LAYOUTS[channels]
 
-    def decode(self, data: bytes, late: int = 0) -> Pcm:
+    def decode(self, data: bytes, inserted: int = 0) -> Pcm:
         """int16[n] (mono) or int16[n, 2]. Never raises, whatever the bytes.
 
         Args:
             data: a frame.
-            late: so many of the frames that were made up just now stand for none, as this one came late. It is entered where it
-                is like what is playing.
+            inserted: so many of the frames that were made up just before replaced none, as this one was late, not lost. It is
+                entered where it is like what is playing.
 
         Returns:
-            As long as ``opus_duration_us`` says; of a late one up to 5 ms more or less.
+            As long as ``opus_duration_us`` says; where something was inserted, up to 5 ms more or less.
         """
         samples = samples_of(opus_duration_us(data))
-        if late and self._native is not None and late <= len(self._before):
-            entered = self._entered(self._native, data, samples, late)
+        if inserted and self._native is not None and inserted <= len(self._made_up):
+            entered = self._entered(self._native, data, samples, inserted)
             if entered is not None:
                 return entered
         if self._native is None:
@@ -105,7 +116,7 @@ class OpusDecoder:
         """
         if self._native is None:
             return self._concealment.conceal(samples)
-        self._before.append(self._native.copy())
+        self._made_up.append(_MadeUp(self._native.copy(), samples))
         if samples == FRAME_SAMPLES and following and following[0] < FIRST_CELT_TOC:
             recovered = self._native.recover(following, FRAME_SAMPLES)
             if recovered is not None:
@@ -172,27 +183,28 @@ class OpusDecoder:
     def _shaped(self, block: Pcm) -> Pcm:
         return block[:, 0] if self.channels == 1 else block
 
-    def _entered(self, native: libopus.Decoder, data: bytes, samples: int, late: int) -> Pcm | None:
-        """A frame that came late; None: it is no Opus."""
-        # As if those had not been made up.
-        decoder = self._before[-late]
+    def _entered(self, playing: libopus.Decoder, data: bytes, samples: int, inserted: int) -> Pcm | None:
+        """A frame that came late; None: it is no Opus. ``playing`` is used up."""
+        recalled = list(self._made_up)[-inserted:]
+        decoder = recalled[0].before  # as if those had not been made up
         block = decoder.decode(data, samples)
         if block is None:
             return None
-        if self._concealed <= FADE_FROM:
-            before = self._heard.at_hand[: -late * samples][-FADE:]
-            block = enter(block, before, self._going_on(native))
-        else:
-            block = _faded(block, self._level(), 1.0)
+        level = self._level()
+        if level > 0:
+            before = self._heard.at_hand[: -sum(made_up.samples for made_up in recalled)][-FADE:]
+            block = enter(block, before, self._going_on(playing))
+        if level < 1:
+            block = _faded(block, level, 1.0)
         self._native, self._ahead = decoder, None
         self._understood(data)
         return self._remembered(block)
 
-    def _going_on(self, native: libopus.Decoder) -> Pcm:
+    def _going_on(self, playing: libopus.Decoder) -> Pcm:
         """[FADE, channels]: how what was made up would go on."""
         if self._ahead is not None and len(self._ahead) >= FADE:
             return as_pcm(self._ahead[:FADE])
-        made_up = native.conceal(FADE)
+        made_up = playing.conceal(FADE)
         assert made_up is not None, "libopus conceals whatever came before"
         return made_up
 
@@ -200,7 +212,7 @@ class OpusDecoder:
         self._celt, self._packet = data[0] >= FIRST_CELT_TOC, data
         if self._concealed:
             self._concealed = 0
-            self._before.clear()
+            self._made_up.clear()
 
     def _by_libopus(self, native: libopus.Decoder, data: bytes, samples: int) -> Pcm | None:
         if self._bridge is not None and self._ahead is not None:

@@ -45,7 +45,7 @@ class Stretched(NamedTuple):
 
 class _Splice(NamedTuple):
     leave: int
-    enter: int
+    resume: int
     mismatch: float  # energy of the difference by the energy of both: 0 alike, 1 unrelated, 2 opposite
 
 
@@ -87,15 +87,17 @@ def enter(block: Pcm, before: Pcm, playing: Pcm) -> Pcm:
 
     Args:
         block: int16[n, channels] at 48 kHz, 5 ms or more.
-        before: [FADE, channels], what came before it.
+        before: [FADE or less, channels], what came before it.
         playing: [FADE, channels], how what is playing would go on: made up, mostly.
 
     Returns:
-        What is to be played: the rest of ``block`` from that place on, so it may begin up to 5 ms before it, or after 5 ms of its end.
+        What is to be played next: from up to 5 ms before the block's beginning on, of which the end of ``before`` is heard again, or
+        from up to 5 ms into it on.
     """
+    assert len(playing) == FADE
     pcm = np.concatenate((before, block, playing))
-    leave, first = len(before) + len(block), len(before)
-    mismatch = _mismatches(pcm, np.array([leave]))[0, : leave - FADE + 1]
+    first, leave = len(before), len(before) + len(block)
+    mismatch = _mismatches(pcm, np.array([leave]))[0, : min(leave - FADE, first + FADE) + 1]
     place = int(np.argmin(mismatch))
     if mismatch[place] <= ALIKE:
         place = int(np.argmin(np.where(mismatch <= ALIKE, np.abs(np.arange(len(mismatch)) - first), leave)))
@@ -150,13 +152,13 @@ def _likenesses(samples: Samples, places: NDArray[np.int_]) -> Samples:
 def _spliced(pcm: Pcm, played: int, splice: _Splice | None, at_least: float) -> Stretched:
     if splice is None:
         return Stretched(pcm[played:], 0, 0.0)
-    leave, enter, mismatch = splice
+    leave, resume, mismatch = splice
     if 1 - mismatch < at_least:
         return Stretched(pcm[played:], 0, 1 - mismatch)
     weight = ((np.arange(FADE) + 1) / (FADE + 1))[:, np.newaxis]
-    faded = pcm[leave : leave + FADE] * (1 - weight) + pcm[enter : enter + FADE] * weight
+    faded = pcm[leave : leave + FADE] * (1 - weight) + pcm[resume : resume + FADE] * weight
     # Sounds that are alike keep their loudness when their gains add up to one, others when their powers do.
     faded /= np.sqrt(1 - 2 * min(mismatch, 1.0) * weight * (1 - weight))
     rounded = np.clip(np.rint(faded), -32768, 32767).astype(np.int16)
-    joined = np.concatenate((pcm[played:leave], rounded, pcm[enter + FADE :]))
-    return Stretched(joined, leave - enter, 1 - mismatch)
+    joined = np.concatenate((pcm[played:leave], rounded, pcm[resume + FADE :]))
+    return Stretched(joined, leave - resume, 1 - mismatch)

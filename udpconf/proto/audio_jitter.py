@@ -66,7 +66,7 @@ class AudioJitterBuffer:
         counts: see AudioCounts.
         skipped: the frames that the latest ``pop`` left out, and the silence marks that it passed, in order; a recording wants them.
         frame_us: how long the frames are that come; made-up ones are as long.
-        inserted: after ``pop``: so many of the frames that were made up just before stand for none, as what was popped came late.
+        inserted: after ``pop``: of the frames that were made up just before, so many replaced none: what was popped was late, not lost.
         silence_us: after ``pop``: what was popped is so much silence, whatever its data; 0: it is sound, or nothing.
         wish_us: after ``pop``: what was popped, and what comes next, should become longer by so much, or shorter (negative).
         impatient: the wish has not been granted for a while.
