@@ -190,10 +190,10 @@ def test_what_has_been_heard_is_not_changed_and_the_end_joins_what_follows(
 
 
 @BOTH
-@pytest.mark.parametrize("hertz", [230.0, 260.0, 310.0, 395.0, 1_234.0])
+@pytest.mark.parametrize("hertz", [240.0, 260.0, 310.0, 395.0, 1_234.0])
 def test_a_little_more_than_was_asked_for_will_do_where_a_period_is_longer(change: str, hertz: float) -> None:
     """Without it a tone of 260 Hz is not changed at all by 3 ms, or by 3 ms that are no period."""
-    pcm, wanted, beyond = tone(hertz), 144, 96
+    pcm, wanted, beyond = tone(hertz), 144, 72
     of_it = {"shorten": shorten, "lengthen": lengthen}[change]
     result = of_it(pcm[:AHEAD], HEARD, wanted, GOOD_LIKENESS, beyond=beyond)
     assert LAG_MIN <= abs(result.added) <= wanted + beyond
@@ -204,7 +204,7 @@ def test_a_little_more_than_was_asked_for_will_do_where_a_period_is_longer(chang
 def test_of_lags_that_are_as_good_the_one_next_to_what_is_wanted_is_taken(change: str) -> None:
     """Of 1 kHz every 48 samples are one."""
     of_it = {"shorten": shorten, "lengthen": lengthen}[change]
-    added = [abs(of_it(tone(1_000.0)[:AHEAD], HEARD, wanted, beyond=96).added) for wanted in (150, 300, 500)]
+    added = [abs(of_it(tone(1_000.0)[:AHEAD], HEARD, wanted, beyond=72).added) for wanted in (150, 300, 500)]
     assert added == [144, 288, 480]
 
 

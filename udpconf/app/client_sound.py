@@ -27,7 +27,7 @@ from udpconf.media.time_stretch import (
     lengthen,
     shorten,
 )
-from udpconf.proto.audio_jitter import LOWER_US, RAISE_US, AudioJitterBuffer
+from udpconf.proto.audio_jitter import AudioJitterBuffer
 from udpconf.proto.audio_target import PLAY_US
 from udpconf.proto.drift import BLOCK_US, LEARN_WITHIN_US, DriftControl
 
@@ -40,8 +40,9 @@ HEARD_SAMPLES = LAG_MAX
 LEVEL_FALL = 0.966
 # To leave out any period, so much sound is needed.
 AT_HAND_SAMPLES = LAG_MAX + FADE
-# So far beyond its target the delay is as good as there. With it 2.5 ms, the least that is wished for, are a period of 222 Hz.
-BEYOND_SAMPLES = SAMPLE_RATE * min(RAISE_US, LOWER_US) // SECOND
+# So far beyond its target the delay may come, or it would be changed back: at 2 ms, which is where that begins, a tone in 30 ms of jitter
+# was changed four times as often. With it 2.5 ms, the least that is wished for, are a period of 250 Hz.
+BEYOND_SAMPLES = SAMPLE_RATE * 1_500 // SECOND
 # All places to leave from that are looked at have been played by then: before, one would mostly look at the same again.
 LOOK_AGAIN_BLOCKS = PLACES_MAX * PLACE_STEP // PLAY_SAMPLES + 1
 # Where none is found, it is looked for half as often the next time, so many times: down to once in 80 ms. A look takes as long as
