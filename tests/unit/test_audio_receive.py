@@ -576,6 +576,34 @@ def test_a_stop_between_two_looks_of_the_thread_is_not_slept_through() -> None:
     ends[0].join()
 
 
+def test_the_thread_goes_on_after_an_error_of_ours(
+    monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    monkeypatch.delenv("UDPCONF_STRICT", raising=False)
+    receiver = AudioReceiver()
+    receiver.add_client("voice")
+    queue = receiver.subscribe("voice")
+    raised: list[OpusFrame] = []
+
+    def on_opus(client_id: str, frame: OpusFrame) -> None:
+        if len(raised) < 3:
+            raised.append(frame)
+            raise KeyError
+
+    receiver.set_on_opus(on_opus)
+    receiver.start()
+    data = OpusEncoder().encode(np.zeros(FRAME_SAMPLES, np.int16))
+    now_us = receiver._clock()
+    for number in range(30):
+        capture_us = now_us - 200 * MS + number * FRAME_US
+        receiver.handle(AudioReceived("voice", number, capture_us, data, now_us, copy=False))
+    for _ in range(20):
+        assert queue.get(5) is not None
+    receiver.stop()
+    assert len(raised) == 3
+    assert len(caplog.records) == 1
+
+
 def test_the_thread_plays_what_arrives_and_fetches_until_it_rests() -> None:
     waiting: deque[AudioReceived] = deque()
     rests = threading.Event()

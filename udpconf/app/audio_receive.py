@@ -10,6 +10,7 @@ computer's clock does.
 
 import logging
 import threading
+import time
 from collections import Counter, deque
 from collections.abc import Callable
 from typing import Protocol
@@ -57,6 +58,8 @@ FETCH_WAIT_US = 5 * MS
 # Who leaves at the same moment; whoever is one too many stops with a click.
 LEAVING_MAX = 64
 STOP_S = 1.0
+# An error of ours may come again at once; it must not become a busy loop.
+STUMBLE_S = 0.01
 # Of so many clients a lost frame is made up well at a time, the others' by libopus: where all lose the same moment, each would take 3 to
 # 10 ms (2-core x86-64), and the loudspeaker wait for all of them.
 BRIDGES_MAX = 2
@@ -104,7 +107,7 @@ class AudioReceiver:
         self._errors = OwnErrors(log, self.counters)
         self._clock, self._fetch, self._rest = clock, fetch, rest
         # For the three below; each is replaced as a whole and read without the lock.
-        self._changing = threading.Lock()
+        self._changing = threading.RLock()  # a Feed may be collected, and unsubscribe, while one subscribes
         self._clients: dict[str, ClientSound] = {}
         self._subscribers: tuple[tuple[BoundedQueue[SoundBlock], str | None], ...] = ()
         self._on_opus: OnOpus | None = None
@@ -263,8 +266,12 @@ class AudioReceiver:
             self.begin(self._clock())
             while not self._stopping:
                 self._fetch(self._patience_us)
-                if not self.turn(self._clock()):
-                    break
+                try:
+                    if not self.turn(self._clock()):
+                        break
+                except Exception as error:  # noqa: BLE001 - or nobody would be heard any more
+                    self._errors.survive(error, "A turn of sound")
+                    time.sleep(STUMBLE_S)
                 # A speaker that has too little left wakes us; if it takes nothing, the clock does.
                 wait_us = max(self._due_us, self._taken_us + STALL_US if self._speaker else 0) - self._clock()
                 self._wake.wait(max(0, wait_us) / SECOND)
@@ -341,7 +348,7 @@ class AudioReceiver:
                 pcm = client.play(now_us, ahead_us, blocks, audible=audible, may_bridge=bridges > 0)
             except Exception as error:  # noqa: BLE001 - the others are heard all the same
                 self._errors.survive(error, "A client's sound")
-                continue
+                pcm = None
             bridges -= client.bridges
             if on_opus is not None:
                 for arrived in client.arrived:
@@ -370,10 +377,8 @@ class AudioReceiver:
                 if wanted is None:
                     hand_out(queue, SoundBlock(mixed, None, None))
         if speaker is not None:
-            if (
-                mixed is None
-            ):  # the ring is kept full with silence as well: what comes after it then needs no new cushion
-                mixed = np.zeros((blocks * PLAY_SAMPLES, 1), np.int16)
+            # The ring is kept full with silence as well: what comes after it then needs no new cushion.
+            mixed = np.zeros((blocks * PLAY_SAMPLES, 1), np.int16) if mixed is None else mixed
             speaker.write(self._mute.apply(mixed, muted=self.muted))
 
     def _look_at_ring(self, speaker: Loudspeaker) -> None:
