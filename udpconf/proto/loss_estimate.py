@@ -7,7 +7,7 @@ from udpconf.limits import SECOND
 from udpconf.proto.stats import RECENT_US, Recent
 
 _NOW_US = SECOND
-_NEWS_DEVIATIONS = 3.0
+_NEWS_DEVIATIONS = 3.0  # for parity; sound takes more
 
 
 class _Losses(NamedTuple):
