@@ -229,7 +229,9 @@ class Sender:
         return frame_id
 
     def send_audio(self, pcm: NDArray[np.int16], capture_us: int | None = None) -> None:
-        """Send sound; blocks of any length follow one another.
+        """Send sound as it is captured; blocks of any length follow one another.
+
+        Of more than 400 ms at once (a whole file) the listener keeps the last: send it a piece at a time, at its pace.
 
         Args:
             pcm: int16[n] or int16[n, channels] at 48 kHz; mixed to one channel, or with ``audio_channels=2`` one is
