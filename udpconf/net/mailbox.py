@@ -18,9 +18,8 @@ class BoundedQueue(Generic[T]):
     """First in, first out; when full the oldest goes. For sound, events and whatever else is worth its order."""
 
     def __init__(self, capacity: int) -> None:
-        self._changed = (
-            threading.Condition()
-        )  # reentrant: a Feed may be collected, and close it, while one puts
+        # Reentrant: a Feed may be collected, and close it, while one puts.
+        self._changed = threading.Condition()
         self._items: deque[T] = deque(maxlen=capacity)
         self._capacity = capacity
         self._closed = False
@@ -57,9 +56,8 @@ class FairMailbox(Generic[K, T]):
     """
 
     def __init__(self, capacity_per_key: int) -> None:
-        self._changed = (
-            threading.Condition()
-        )  # reentrant: a Feed may be collected, and close it, while one puts
+        # Reentrant: a Feed may be collected, and close it, while one puts.
+        self._changed = threading.Condition()
         self._capacity = capacity_per_key
         self._items: dict[K, deque[T]] = {}
         self._backlog: dict[K, int] = {}  # what the reader found the last time
